@@ -1,0 +1,301 @@
+"""Board: one microcontroller board with its ROM, RAM, core and clock, and where each is stated.
+
+Here stand the value and its reading from TOML, the built-in files in `deploy/boards` as well as a
+user's own. What a bundle costs on a board is in `deploy/footprint`; limits a user sets on top of a
+board are in `deploy/budget.py`.
+
+A user's board takes six lines; any field of a built-in board can be overridden with `base`:
+
+    name = "gate-sensor"          base = "nano33ble"
+    core = "cortex-m4"            name = "nano33ble-with-radio"
+    clock = "80 MHz"              rom_slot = "600 KiB"
+    rom_chip = "1 MiB"
+    rom_slot = "960 KiB"
+    ram = "96 KiB"
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from deploy.units import UnitError, format_bytes, parse_bytes
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_BOARDS_FOLDER = Path(__file__).parent / "boards"
+
+# The floating-point unit decides whether soft-float routines are linked, so it is part of the ROM.
+CORES: dict[str, str] = {
+    "cortex-m0": "none",
+    "cortex-m0plus": "none",
+    "cortex-m1": "none",
+    "cortex-m23": "none",
+    "cortex-m3": "none",
+    "cortex-m4": "single",
+    "cortex-m7": "double",
+    "cortex-m33": "single",
+    "cortex-m35p": "single",
+    "cortex-m52": "double",
+    "cortex-m55": "double",
+    "cortex-m85": "double",
+    "xtensa-lx6": "single",
+    "xtensa-lx7": "single",
+    "rv32imc": "none",
+    "rv32imac": "none",
+    "rv32imafc": "single",
+    "rv32gc": "double",
+}
+"""Every core that a board may name, with the floating-point unit it has by default."""
+
+_TEXTS = ("name", "title", "mcu", "core", "fpu", "clock", "notes")
+_SIZES = ("rom_chip", "rom_slot", "ram", "ram_total")
+_FIELDS = ("base", *_TEXTS, *_SIZES, "rom", "sources")
+_FPUS = ("none", "single", "double")
+_EXAMPLES = {"name": "my-board", "core": "cortex-m4", "clock": "64 MHz"} | {
+    "rom_chip": "1 MiB", "rom_slot": "960 KiB", "ram": "256 KiB",
+}  # fmt: skip
+_HERTZ = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
+
+
+class BoardError(ValueError):
+    """A board that is unknown, or whose description cannot be used; says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """One board. Sizes in bytes, clock in hertz.
+
+    Args:
+        name: Short name, as on the command line, e.g. "nano33ble".
+        title: Full name for people.
+        mcu: The chip.
+        core: One of `CORES`.
+        fpu: Floating-point unit: "none", "single" or "double".
+        clock_hz: Clock of the core at full speed.
+        rom_chip_bytes: The whole flash that programs execute from, in the chip or beside it; 0
+            where there is none and the program is copied from storage into RAM.
+        rom_slot_bytes: What one application really gets: the flash without bootloader, second slot
+            and file system. Budgets are held against this figure. Where `rom_chip_bytes` is 0 it is
+            the storage, and the program occupies RAM besides.
+        ram_bytes: Main block of contiguous RAM. Budgets are held against this figure, because an
+            arena cannot straddle two blocks.
+        ram_total_bytes: All blocks of RAM in the chip together.
+        sources: Where each figure comes from, by the field's name in the file, e.g. "rom_slot".
+        notes: What else a user should know: splits, bootloaders, external memories.
+    """
+
+    name: str
+    title: str
+    mcu: str
+    core: str
+    fpu: str
+    clock_hz: int
+    rom_chip_bytes: int
+    rom_slot_bytes: int
+    ram_bytes: int
+    ram_total_bytes: int
+    sources: dict[str, str] = field(default_factory=dict)
+    notes: str = ""
+
+    @property
+    def runs_from_ram(self) -> bool:
+        """Whether there is no flash to execute from, so that the program occupies RAM besides."""
+        return self.rom_chip_bytes == 0
+
+
+def board_names() -> tuple[str, ...]:
+    """Return the names of the built-in boards, sorted."""
+    return tuple(sorted(path.stem for path in _BOARDS_FOLDER.glob("*.toml")))
+
+
+def load_board(name_or_path: str | Path) -> Board:
+    """Load a built-in board by its name, or a user's board from a `.toml` file.
+
+    Args:
+        name_or_path: Such as "nano33ble", or the path of a file (a text that ends in ".toml").
+
+    Raises:
+        BoardError: There is no such board or file, or the file does not describe a board.
+    """
+    path = Path(name_or_path)
+    if isinstance(name_or_path, str) and path.suffix != ".toml":
+        path = _BOARDS_FOLDER / f"{name_or_path}.toml"
+        if name_or_path not in board_names():
+            raise BoardError(_no_board(name_or_path))
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BoardError(
+            f"The board file {str(path)!r} must be a readable TOML file; {error.strerror}. "
+            "Check the path, or name a built-in board (`keras-tree boards` lists them)."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BoardError(f"The board file {str(path)!r} must be TOML; {error}.") from error
+    try:
+        return board_from_table({"name": path.stem, **table})
+    except BoardError as error:
+        raise BoardError(f"{error} (in {str(path)!r})") from error
+
+
+def board_from_table(table: Mapping[str, Any]) -> Board:
+    """Make a board from the fields of a TOML table.
+
+    Args:
+        table: `name`, `core`, `clock` ("64 MHz"), `rom_chip`, `rom_slot`, `ram` ("256 KiB") are
+            needed; `rom` may stand for `rom_chip` and `rom_slot` where they are equal. `title`,
+            `mcu`, `fpu`, `ram_total`, `notes` and the table `sources` are optional. With `base`,
+            the name of a built-in board, every field left out is that board's.
+
+    Raises:
+        BoardError: A field is unknown, missing, or has a value that is no such quantity.
+    """
+    _check_fields(table)
+    fields = dict(table)
+    if "rom" in fields:
+        both = fields.pop("rom")
+        fields |= {"rom_chip": both, "rom_slot": both}
+    base = load_board(fields.pop("base")) if "base" in fields else None
+    values = {**_texts(fields), **_sizes(fields)}
+    if "clock" in fields:
+        values["clock_hz"] = _hertz(fields["clock"])
+    given = {str(key): str(text) for key, text in fields.get("sources", {}).items()}
+    board = _fresh(values, given) if base is None else _overridden(base, fields, values, given)
+    _check_consistency(board)
+    return board
+
+
+def _check_fields(table: Mapping[str, Any]) -> None:
+    """Refuse unknown fields, fields of another type, and two ways of saying one thing."""
+    for key, value in table.items():
+        if key not in _FIELDS:
+            raise BoardError(
+                f"A board has no field `{key}`. {_near(key, _FIELDS)} "
+                f"The fields are {', '.join(_FIELDS)}."
+            )
+        if key == "sources" and not isinstance(value, Mapping):
+            raise BoardError(f"`sources` must be a table of texts, received {value!r}.")
+        if key in ("base", *_TEXTS) and not (isinstance(value, str) and value.strip()):
+            if key == "notes" and value == "":
+                continue
+            raise BoardError(f"`{key}` must be a text, received {value!r}. Write it in quotes.")
+    doubled = sorted({"rom_chip", "rom_slot"} & set(table)) if "rom" in table else []
+    if doubled:
+        raise BoardError(
+            f"`rom` stands for `rom_chip` and `rom_slot` together, and `{doubled[0]}` is given "
+            "too. Give `rom` alone, or both of the others."
+        )
+
+
+def _texts(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked texts among `fields`."""
+    for key, choices in (("core", tuple(CORES)), ("fpu", _FPUS)):
+        if key in fields and fields[key] not in choices:
+            raise BoardError(
+                f"`{key}` must be one of {', '.join(choices)}; received {fields[key]!r}. "
+                f"{_near(fields[key], choices)}"
+            )
+    return {key: fields[key] for key in _TEXTS if key in fields and key != "clock"}
+
+
+def _sizes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked sizes among `fields`, in bytes, by the names of `Board`."""
+    sizes = {}
+    for key in _SIZES:
+        if key not in fields:
+            continue
+        try:
+            size = parse_bytes(fields[key], key)
+        except UnitError as error:
+            raise BoardError(str(error)) from error
+        if size == 0 and key != "rom_chip":
+            raise BoardError(
+                f"`{key}` must be larger than zero, received {fields[key]!r}. Only `rom_chip` may "
+                "be 0: no flash to execute from; `rom_slot` is then the storage."
+            )
+        sizes[f"{key}_bytes"] = size
+    return sizes
+
+
+def _hertz(value: str) -> int:
+    """A clock such as "64 MHz" in hertz."""
+    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)
+    units = {unit.lower(): factor for unit, factor in _HERTZ.items()}
+    factor = units.get(match[2].lower()) if match else None
+    number = float(re.sub("[_,]", "", match[1])) if match else 0.0
+    if factor is None or number <= 0:
+        raise BoardError(
+            f"`clock` must be a frequency above zero in {', '.join(_HERTZ)}; received {value!r}. "
+            'Write for example "64 MHz".'
+        )
+    return round(number * factor)
+
+
+def _fresh(values: dict[str, Any], sources: dict[str, str]) -> Board:
+    """A board of its own: every needed field must be there."""
+    needed = ("name", "core", "clock_hz", "rom_chip_bytes", "rom_slot_bytes", "ram_bytes")
+    missing = [re.sub("_(hz|bytes)$", "", key) for key in needed if key not in values]
+    if missing:
+        raise BoardError(
+            f"A board needs {', '.join(f'`{key}`' for key in missing)}, which "
+            f"{'is' if len(missing) == 1 else 'are'} not given. Add "
+            f"{'it' if len(missing) == 1 else 'them'}, for example `{missing[0]} = "
+            f"{_EXAMPLES[missing[0]]}`, or start from a built-in board with "
+            '`base = "nano33ble"`.'
+        )
+    defaults = {
+        "title": values["name"],
+        "mcu": "unknown",
+        "fpu": CORES[values["core"]],
+        "ram_total_bytes": values["ram_bytes"],
+    }
+    return Board(**{**defaults, **values}, sources=sources)
+
+
+def _overridden(
+    base: Board, fields: Mapping[str, Any], values: dict[str, Any], sources: dict[str, str]
+) -> Board:
+    """`base` with some fields replaced; a replaced figure loses the base's source."""
+    if "core" in values and values["core"] != base.core:
+        values = {"fpu": CORES[values["core"]], **values}
+    changed = [key for key in fields if key not in ("name", "title", "notes", "sources")]
+    kept = {key: text for key, text in base.sources.items() if key not in changed}
+    own = dict.fromkeys(changed, f"overrides {base.name}")
+    return replace(base, **values, sources={**kept, **own, **sources})
+
+
+def _check_consistency(board: Board) -> None:
+    """Refuse a part that is larger than its whole."""
+    pairs = [("ram", board.ram_bytes, "ram_total", board.ram_total_bytes)]
+    if not board.runs_from_ram:
+        pairs.append(("rom_slot", board.rom_slot_bytes, "rom_chip", board.rom_chip_bytes))
+    for part, part_bytes, whole, whole_bytes in pairs:
+        if part_bytes > whole_bytes:
+            raise BoardError(
+                f"`{part}` must be at most `{whole}` of board '{board.name}'; received "
+                f"{format_bytes(part_bytes)} against {format_bytes(whole_bytes)}. "
+                f"Lower `{part}`, or give `{whole}` as well."
+            )
+
+
+def _no_board(name: str) -> str:
+    names = board_names()
+    slug = re.sub(r"[\s_]+", "-", name.strip().lower())
+    near = difflib.get_close_matches(slug, names, n=3, cutoff=0.6)
+    near = near or [known for known in names if slug and (slug in known or known in slug)][:3]
+    meant = " or ".join(f"'{known}'" for known in near)
+    advice = f"Did you mean {meant}?" if near else "`keras-tree boards` lists them."
+    return f"No board {name!r}. {advice} A board of your own is the path of a .toml file."
+
+
+def _near(name: object, choices: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name).lower(), list(choices), n=1, cutoff=0.5)
+    return f"Did you mean '{near[0]}'?" if near else ""
