@@ -60,7 +60,8 @@ _TEXTS = ("name", "title", "mcu", "core", "fpu", "clock", "notes")
 _SIZES = ("rom_chip", "rom_slot", "ram", "ram_total")
 _FIELDS = ("base", *_TEXTS, *_SIZES, "rom", "sources")
 _FPUS = ("none", "single", "double")
-_EXAMPLES = {"name": "my-board", "core": "cortex-m4", "clock": "64 MHz"} | {
+_EXAMPLES = {
+    "name": "my-board", "core": "cortex-m4", "clock": "64 MHz",
     "rom_chip": "1 MiB", "rom_slot": "960 KiB", "ram": "256 KiB",
 }  # fmt: skip
 _HERTZ = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
