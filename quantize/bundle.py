@@ -6,10 +6,23 @@ Here stands what one does with a whole bundle. Its parts are in `bundle_parts.py
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
+
+from quantize.bundle_checks import check_bundle
+from quantize.bundle_folder import (
+    MANIFEST,
+    StoredFile,
+    read_manifest_file,
+    read_stored,
+    write_folder,
+)
 from quantize.bundle_parts import (
     FORMAT_VERSION,
     BundleError,
@@ -19,6 +32,10 @@ from quantize.bundle_parts import (
     Score,
     Seam,
 )
+from quantize.golden import compare_golden, pack_golden
+from quantize.interpreter import InterpreterError, open_interpreter
+from quantize.manifest import manifest_text, read_manifest
+from quantize.versions import current_versions
 
 __all__ = [
     "FORMAT_VERSION",
@@ -29,6 +46,7 @@ __all__ = [
     "Node",
     "Score",
     "Seam",
+    "current_versions",
 ]
 
 
@@ -52,6 +70,57 @@ class Bundle:
     input_normalization: InputNormalization
     versions: dict[str, str]
 
+    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> Path:
+        """Write the bundle as a folder: `manifest.json`, `nodes/*.tflite`, `golden/*.npz`.
+
+        It is checked first, then written beside `folder` and renamed into place, so that nothing
+        half-written is ever at `folder`, whatever fails. The same bundle gives the same bytes.
+
+        Args:
+            folder: Where it shall stand: a new or empty folder, or with `overwrite` a bundle.
+            overwrite: Whether to replace an earlier bundle. Any other folder is never replaced.
+
+        Returns:
+            The folder, as an absolute path.
+
+        Raises:
+            BundleError: The bundle's parts do not fit together, the folder may not be replaced, or
+                the system refuses to write; `folder` is then as it was before.
+        """
+        check_bundle(self)
+        golden = {
+            name: pack_golden(task.golden_inputs, task.golden_outputs)
+            for name, task in self.tasks.items()
+        }
+        files = {MANIFEST: manifest_text(self, golden).encode("utf-8")}
+        for name, node in self.nodes.items():
+            files[StoredFile.of_node(name, node.data).path] = node.data
+        for name, data in golden.items():
+            files[StoredFile.of_golden(name, data).path] = data
+        return write_folder(folder, files, overwrite)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], verify_golden: bool = False) -> Bundle:
+        """Read a bundle and verify all of it: format, files, digests, flatbuffers, seams, paths.
+
+        Args:
+            folder: What `save` wrote.
+            verify_golden: Whether to run the golden vectors too, which loads an interpreter.
+
+        Raises:
+            BundleError: Names the first thing that is wrong.
+        """
+        place = Path(folder)
+        data = read_manifest_file(place)
+        try:
+            bundle = cls(**read_manifest(data, partial(read_stored, place)))
+            check_bundle(bundle)
+            if verify_golden:
+                bundle.verify_golden()
+        except BundleError as error:
+            raise BundleError(f"Bundle '{place}' cannot be used. {error}") from error
+        return bundle
+
     def path_nodes(self, task: str) -> tuple[Node, ...]:
         """Return the nodes that `task` runs, trunk first.
 
@@ -59,6 +128,77 @@ class Bundle:
             BundleError: The bundle has no such task.
         """
         return tuple(self.nodes[name] for name in self._task(task).path)
+
+    def run(self, task: str, codes: np.ndarray, backend: str | None = None) -> np.ndarray:
+        """Run a task's path on the host.
+
+        Args:
+            task: A task of the bundle.
+            codes: int8 (n, *trunk input shape without batch); see `codes_from_raw`.
+            backend: "tflm" or "litert"; None for "tflm" where its wheel is installed.
+
+        Returns:
+            int8 (n, *output shape without batch).
+
+        Raises:
+            BundleError: The bundle has no such task.
+            ValueError: `codes` has another type or shape.
+        """
+        return self._replay(task, codes, backend)[0]
+
+    def predict(self, task: str, x: np.ndarray, backend: str | None = None) -> np.ndarray:
+        """Run a task on float inputs of the network, as Keras' `predict` takes them.
+
+        The input normalization is not applied: `x` is what the Keras tree was given. For raw
+        samples (pixels, sensor values) use `bundle.input_normalization.apply(raw)` as `x`.
+
+        Args:
+            task: A task of the bundle.
+            x: float (n, *trunk input shape without batch), in the network's own range.
+            backend: As for `run`.
+
+        Returns:
+            float32 (n, *output shape without batch): the dequantized outputs.
+
+        Raises:
+            BundleError: The bundle has no such task.
+            ValueError: `x` has another shape or holds NaN.
+        """
+        path = self.path_nodes(task)
+        return path[-1].output.dequantize(self.run(task, path[0].input.quantize(x), backend))
+
+    def codes_from_raw(self, raw: np.ndarray) -> np.ndarray:
+        """Return the codes that a device feeds to the trunk for raw samples.
+
+        Args:
+            raw: Raw samples of any number type, (n, *trunk input shape without batch); the input
+                normalization is applied to them.
+
+        Returns:
+            int8, of the shape of `raw`.
+        """
+        trunk = self.path_nodes(next(iter(self.tasks)))[0]
+        return trunk.input.quantize(self.input_normalization.apply(raw))
+
+    def verify_golden(self, backend: str | None = None) -> None:
+        """Run every task's golden inputs and compare the outputs with the golden outputs.
+
+        Bit for bit where the vectors come from the interpreter that runs them here; within one LSB
+        between TensorFlow Lite Micro and LiteRT's reference kernels, which round once where TFLM
+        rounds twice in fully connected layers.
+
+        Args:
+            backend: As for `run`.
+
+        Raises:
+            BundleError: Names the task, the vector and the first element that differs.
+        """
+        for name, task in self.tasks.items():
+            try:
+                outputs, used = self._replay(name, task.golden_inputs, backend)
+            except InterpreterError as error:
+                raise BundleError(f"task '{name}': its nodes do not run. {error}") from error
+            compare_golden(task, outputs, used)
 
     def select(self, tasks: str | Iterable[str]) -> Bundle:
         """Return a bundle of these tasks only, with the nodes and seams that their paths use.
@@ -86,6 +226,14 @@ class Bundle:
             seams=_seams_between(self.seams, pairs),
             tasks=kept,
         )
+
+    def _replay(self, task: str, codes: np.ndarray, backend: str | None) -> tuple[np.ndarray, str]:
+        """Return the outputs of a task's path, and the interpreter that ran it."""
+        used = ""
+        for node in self.path_nodes(task):
+            interpreter = open_interpreter(node.data, backend)
+            codes, used = interpreter.run(codes), interpreter.backend
+        return codes, used
 
     def _task(self, name: str) -> BundleTask:
         if name in self.tasks:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from quantize.interpreter import ArenaRecording
     from quantize.tensor_spec import TensorSpec
 
+FORMAT = "keras-tree bundle"
+"""The mark by which a manifest is known."""
+
 FORMAT_VERSION = 1
 """Version of the folder's layout and of the manifest's fields, apart from the library's."""
 
@@ -128,8 +131,7 @@ class Score:
         int8_value: The metric of the composed int8 nodes.
         samples: Samples with a label, over which both values are taken.
         agreement: Share of predictions in which int8 and float agree, over all samples, labelled or
-            not: the same class, or for "mae" an output within one step (one LSB) of the int8
-                output.
+            not: the same class, or for "mae" an output within one step (one LSB) of int8's.
         sqnr_db: Power of the float output over the power of the int8 output's error, in dB. `inf`
             where the outputs are equal, `-inf` where the float output is zero throughout and int8's
             is not.

@@ -1,6 +1,7 @@
 """Small flatbuffers written through the schema: fast, without TensorFlow."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -157,3 +158,73 @@ def branch_bytes() -> bytes:
     writer.operator("SOFTMAX", [logits], [output], options, 2)
     writer.metadata(b"min_runtime_version", b"1.14.0".ljust(16, b"\0"))
     return writer.bytes([source], [output])
+
+
+@pytest.fixture(scope="session")
+def small_bundle(trunk_bytes, branch_bytes):
+    """Two tasks on hand-made nodes: digit = trunk, digit (5 classes); angle = trunk, mid, angle."""
+    writer = FlatbufferWriter()
+    source = writer.tensor((1, 4, 4, 8), "INT8", 0.05, -128)
+    mid_bytes = writer.bytes([source], [convolution(writer, source, (1, 4, 4, 8), 4, 0.07, 4)])
+    writer = FlatbufferWriter()
+    source = writer.tensor((1, 4, 4, 4), "INT8", 0.07, -128)
+    shape = writer.tensor((2,), "INT32", data=np.array([-1, 64], np.int32))
+    flat = writer.tensor((1, 64), "INT8", 0.07, -128)
+    writer.operator("RESHAPE", [source, shape], [flat], writer.schema.ReshapeOptionsT())
+    angle_bytes = writer.bytes([source], [dense(writer, flat, 64, 1, 0.3, 7, seed=5)])
+    flatbuffers = {
+        "trunk": trunk_bytes,
+        "digit": branch_bytes,
+        "mid": mid_bytes,
+        "angle": angle_bytes,
+    }
+    return bundle_of(flatbuffers, {"digit": ("trunk", "digit"), "angle": ("trunk", "mid", "angle")})
+
+
+def bundle_of(flatbuffers, paths):
+    """A bundle of flatbuffers whose seams are the nodes' outputs, with three golden vectors."""
+    from quantize.bundle import Bundle, BundleTask, InputNormalization, Node, Seam
+    from quantize.flatbuffer import read_graph
+    from quantize.interpreter import open_interpreter, record_arena
+
+    opened = {name: open_interpreter(data) for name, data in flatbuffers.items()}
+    nodes = {
+        name: Node(
+            name=name,
+            data=data,
+            unstripped_bytes=len(data) + 512,
+            parameters=100,
+            macs=2000,
+            input=opened[name].input,
+            output=opened[name].output,
+            operators=tuple(sorted(read_graph(data).operator_names)),
+            arena=record_arena(data),
+        )
+        for name, data in flatbuffers.items()
+    }
+    pairs = [pair for path in paths.values() for pair in pairwise(path)]
+    seams = tuple(
+        Seam(
+            name,
+            spec.shape,
+            spec.scale,
+            spec.zero_point,
+            producers=(name,),
+            consumers=tuple(dict.fromkeys(after for before, after in pairs if before == name)),
+        )
+        for name, spec in (
+            (name, nodes[name].output) for name in dict.fromkeys(p for p, _ in pairs)
+        )
+    )
+    trunk = opened[next(iter(paths.values()))[0]]
+    inputs = np.random.default_rng(9).integers(-128, 128, (3, *trunk.input.shape[1:]), np.int8)
+    tasks = {}
+    for name, path in paths.items():
+        outputs = inputs
+        for node in path:
+            outputs = opened[node].run(outputs)
+        count = outputs.shape[-1]
+        labels = tuple(f"class {index}" for index in range(count)) if count > 1 else ()
+        tasks[name] = BundleTask(name, path, labels, inputs, outputs, None, trunk.backend)
+    normalization = InputNormalization(1 / 255, -0.5)
+    return Bundle("small", nodes, seams, tasks, normalization, {"tensorflow": "2.21.0"})
