@@ -151,7 +151,7 @@ def write_folder(
     try:
         _check_target(target, overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write_beside(target, files)
+        _write_beside(target, files, overwrite)
     except OSError as error:
         raise BundleError(_explain(error, target, sum(map(len, files.values())))) from error
     return target
@@ -198,7 +198,7 @@ def _foreign(target: Path) -> str:
     return f"holds what is no part of a bundle ({', '.join(others[:3])})" if others else ""
 
 
-def _write_beside(target: Path, files: Mapping[str, bytes]) -> None:
+def _write_beside(target: Path, files: Mapping[str, bytes], overwrite: bool) -> None:
     """Write the new folder beside `target` and swap it in; on any failure restore `target`."""
     stem = f".{target.name}.{secrets.token_hex(4)}"
     new, old = target.with_name(stem + ".new"), target.with_name(stem + ".old")
@@ -206,6 +206,11 @@ def _write_beside(target: Path, files: Mapping[str, bytes]) -> None:
         _write_files(new, files)
         if target.exists():
             os.rename(target, old)
+            if not overwrite and any(old.iterdir()):
+                raise BundleError(
+                    f"`folder` must be new or empty; '{target}' was written by another process at "
+                    "the same time, and is left as it is. Choose another folder."
+                )
         os.rename(new, target)
     except BaseException:
         # The state is read from the disk: an interrupt may fall between a renaming and the next
