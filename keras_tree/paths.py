@@ -1,46 +1,77 @@
-"""The rules that nodes and paths keep: names, one tensor in and out, seams that fit, nothing left over.
+"""The rules that paths keep: names that exist, one trunk, seams that fit, nothing left over.
 
-Only checking stands here; what a tree does with its nodes is in `tree.py`.
+What a single node must be is in `nodes.py`; what a tree does with its paths in `tree.py`.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
-from keras_tree.tasks import Task, check_name, near_names
+from keras_tree.tasks import Task, near_names
 
 
-def as_node(name: str, model: Any) -> keras.Model:
-    """Return `model` as the functional model called `name`, over the very same layers.
+def unroll(
+    trunk: keras.Model, branches: Mapping[str, Any], tasks: Mapping[str, Task]
+) -> tuple[dict[str, keras.Model], dict[str, tuple[str, ...]]]:
+    """Return the nodes and paths of nested branches; see `Tree.from_nested`."""
+    nodes: dict[str, keras.Model] = {"trunk": trunk}
+    paths: dict[str, tuple[str, ...]] = {}
 
-    A model of that name is returned as it is; any other gets a second functional model around its graph, so
-    that the caller's model keeps its own name.
+    def add(start: tuple[str, ...], name: str, value: Any) -> None:
+        model, deeper = (
+            value if isinstance(value, tuple | list) and len(value) == 2 else (value, {})
+        )
+        if name in nodes:
+            raise ValueError(
+                f"Nodes must have different names. Received two named {name!r}; the root is always "
+                "'trunk'. Rename one, or give nodes and paths to Tree(...)."
+            )
+        if not isinstance(deeper, Mapping):
+            raise ValueError(
+                f"What comes after node {name!r} must be a mapping of branches. Received: "
+                f"{type(deeper).__name__}. Write {name!r}: (model, {{'task': branch}})."
+            )
+        nodes[name] = model
+        path = (*start, name)
+        if name in tasks or not deeper:
+            paths[name] = path
+        for child, below in deeper.items():
+            add(path, child, below)
+
+    for name, value in branches.items():
+        add(("trunk",), name, value)
+    return nodes, paths
+
+
+def path_up_to(paths: Mapping[str, tuple[str, ...]], after: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the one path that leads up to a node.
 
     Args:
-        name: The node's name.
-        model: A functional or built sequential model with one input tensor and one output tensor.
+        paths: The paths of the tree.
+        after: The node's name, or where several paths lead there, the whole path up to it,
+            which is returned as it is.
 
     Raises:
-        ValueError: If it is another kind of model, or has several inputs or outputs.
+        ValueError: If there is no such node, or several paths lead up to it.
     """
-    check_name("node", name)
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+    if not isinstance(after, str):
+        return tuple(after)
+    starts = dict.fromkeys(path[: end + 1] for path in paths.values() for end in range(len(path)))
+    ways = [start for start in starts if start[-1] == after]
+    if not ways:
+        names = dict.fromkeys(name for start in starts for name in start)
         raise ValueError(
-            f"Node {name!r} must be a functional or built sequential Keras model. Received: "
-            f"{type(model).__name__}. Build it with keras.Input(...) and "
-            "keras.Model(inputs, outputs)."
+            f"`after` must name a node of the tree. Received: {after!r}. {near_names(after, names)}"
         )
-    for side, tensors in (("input", model.inputs), ("output", model.outputs)):
-        if len(tensors) != 1:
-            listed = ", ".join(f"{t.name} {tuple(t.shape)}" for t in tensors)
-            raise ValueError(
-                f"Node {name!r} must have one {side} tensor, as one tensor crosses each seam. "
-                f"Received {len(tensors)}: {listed}. Split the node, or join them inside a node."
-            )
-    if model.name == name and not isinstance(model, keras.Sequential):
-        return model
-    return keras.Model(model.inputs[0], model.outputs[0], name=name)
+    if len(ways) > 1:
+        listed = " or ".join(str(way) for way in ways)
+        raise ValueError(
+            f"`after` must say which path leads up to the branch. Received: {after!r}, to which "
+            f"{len(ways)} lead. Pass one of them: after={listed}."
+        )
+    return ways[0]
 
 
 def check_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
@@ -74,11 +105,12 @@ def check_paths(
 ) -> dict[str, tuple[str, ...]]:
     """Return each task's path as a tuple, in the order of `tasks`.
 
-    A node may stand before another in one path and behind it in a second one: only the seams must fit.
+    A node may stand before another in one path and behind it in a second one: only the seams must
+    fit.
 
     Raises:
-        ValueError: If a task has no path or a path no task, a path is empty, names an unknown node or one
-            node twice, paths begin with different nodes, or a node is on no path.
+        ValueError: If a task has no path or a path no task, a path is empty, names an unknown node
+            or one node twice, paths begin with different nodes, or a node is on no path.
     """
     for name in tasks:
         if name not in paths:
@@ -110,7 +142,7 @@ def check_paths(
 
 
 def check_path(task: str, path: Any, nodes: Mapping[str, Any]) -> None:
-    """Refuse a path that is empty, no sequence of names, names an unknown node, or one node twice."""
+    """Refuse a path that is empty or no sequence, or that names an unknown node, or one twice."""
     if isinstance(path, str) or not isinstance(path, Sequence) or not path:
         raise ValueError(
             f"The path of task {task!r} must be a sequence of node names, the trunk first. "
@@ -133,7 +165,7 @@ def check_path(task: str, path: Any, nodes: Mapping[str, Any]) -> None:
 def check_seams(nodes: Mapping[str, keras.Model], paths: Mapping[str, tuple[str, ...]]) -> None:
     """Refuse neighbours in a path of which the second does not take what the first gives."""
     for task, path in paths.items():
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in itertools.pairwise(path):
             given = tuple(nodes[before].outputs[0].shape)
             taken = tuple(nodes[after].inputs[0].shape)
             if not shapes_fit(given, taken):
@@ -145,33 +177,7 @@ def check_seams(nodes: Mapping[str, keras.Model], paths: Mapping[str, tuple[str,
 
 
 def shapes_fit(given: tuple[int | None, ...], taken: tuple[int | None, ...]) -> bool:
-    """Whether a tensor of shape `given` may enter an input of shape `taken`; None fits any extent."""
+    """Whether a tensor of shape `given` may enter an input of shape `taken`; None fits all."""
     return len(given) == len(taken) and all(
         g is None or t is None or g == t for g, t in zip(given, taken, strict=True)
     )
-
-
-def check_nothing_shared(nodes: Mapping[str, keras.Model]) -> None:
-    """Refuse two nodes that hold one layer or one variable, as a node is the unit of storage."""
-    owner: dict[int, str] = {}
-    for name, node in nodes.items():
-        for part in (*inner_layers(node), *node.variables):
-            first = owner.setdefault(id(part), name)
-            if first != name:
-                raise ValueError(
-                    f"Nodes {first!r} and {name!r} must not share layers, as each is stored as a "
-                    f"file of its own. Received: both hold {part.name!r}. Make the shared part a "
-                    "node that both paths run, or build the layer twice."
-                )
-
-
-def inner_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the layers of `model` and of the models inside it, in order, without input layers."""
-    found: list[keras.layers.Layer] = []
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        found.append(layer)
-        if isinstance(layer, keras.Model):
-            found.extend(inner_layers(layer))
-    return found

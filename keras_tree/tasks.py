@@ -1,7 +1,7 @@
 """What one task is: its loss, its metrics, its weight and its labels.
 
-The description alone stands here. How the loss is computed, masked and summed is training's business,
-and which nodes a task runs is the tree's.
+The description alone stands here. How the loss is computed, masked and summed is training's
+business, and which nodes a task runs is the tree's.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ def check_name(kind: str, name: object) -> str:
     """
     if not isinstance(name, str) or not SAFE_NAME.fullmatch(name) or not name.strip("."):
         raise ValueError(
-            f"A {kind} name must consist of letters, digits, `_`, `.` and `-`, because it becomes a "
-            f"file name. Received: {name!r}. Rename the {kind}."
+            f"A {kind} name must consist of letters, digits, `_`, `.` and `-`, because it becomes "
+            f"a file name. Received: {name!r}. Rename the {kind}."
         )
     return name
 

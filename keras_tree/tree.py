@@ -1,40 +1,59 @@
-"""The tree: nodes stored once, a path of nodes per task, and the Keras verbs over them.
+"""The tree: nodes stored once, a path of nodes per task, and what runs on which.
 
-How a step trains, how data is read and how a file is written stand in `training.py`, `datasets.py` and
-`saving.py`; the rules that nodes and paths keep in `paths.py`.
+The Keras verbs over it (compile, fit, evaluate, predict) stand in `trainer.py`, the rules that
+nodes and paths keep in `paths.py`, the file in `saving.py`.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import keras
 
-from keras_tree import paths as rules
+from keras_tree import drawing, saving
+from keras_tree import nodes as node_rules
+from keras_tree import paths as path_rules
 from keras_tree.tasks import Task, near_names
+from keras_tree.trainer import TreeTrainer
 
 
 @keras.saving.register_keras_serializable(package="keras_tree")
-class Tree(keras.Model):
+class Tree(TreeTrainer):
     """A Keras model of several tasks: nodes stored once, and a path of nodes per task.
 
+    The nodes are built around the very layers of the models given, so their weights are shared with
+    those models. A frozen node, none of whose layers is trainable, always runs in inference
+    mode.
+
     Args:
-        nodes: Functional models by name, each with one input tensor and one output tensor. A node shared by
-            several paths is stored, trained and shipped once.
-        paths: Per task the names of the nodes it runs, in order. Every path begins with the same node, the
-            trunk.
+        nodes: Functional or built sequential models by name, each with one input tensor and one
+            output tensor. A node on several paths is stored, trained and shipped once.
+        paths: Per task the names of the nodes it runs, in order. Every path begins with the same
+            node, the trunk.
         tasks: The tasks, in the order in which they are reported.
         name: Name of the whole model.
 
     Attributes:
         schedule: The schedule given to `compile`: a name or an instance.
         balancer: The balancer given to `compile`, or None.
-        steps_per_execution_setting: The setting given to `compile`: "auto" or a number of steps.
-        jit_compile_setting: The setting given to `compile`: "auto" or a bool.
+        steps_per_execution_setting: As given to `compile`: "auto" or a number of steps.
+        jit_compile_setting: As given to `compile`: "auto" or a bool.
 
     Raises:
         ValueError: If names, paths, seams or tasks do not fit together.
+
+    Example:
+        >>> image = keras.Input((8, 8, 1))
+        >>> trunk = keras.Model(image, keras.layers.Conv2D(4, 3, activation="relu")(image))
+        >>> features = keras.Input((6, 6, 4))
+        >>> pooled = keras.layers.GlobalAveragePooling2D()(features)
+        >>> digit = keras.Model(features, keras.layers.Dense(10, "softmax")(pooled))
+        >>> tree = Tree.from_branches(
+        ...     trunk, {"digit": digit}, [Task("digit", "sparse_categorical_crossentropy")])
+        >>> tree.paths["digit"]
+        ('trunk', 'digit')
     """
 
     def __init__(
@@ -45,28 +64,15 @@ class Tree(keras.Model):
         name: str = "tree",
     ) -> None:
         super().__init__(name=name)
-        by_name = rules.check_tasks(tasks)
-        checked = rules.check_paths(nodes, paths, by_name)
-        trunk = next(iter(checked.values()))[0]
-        order = [trunk, *(node for node in nodes if node != trunk)]
-        self._adopt({node: rules.as_node(node, nodes[node]) for node in order}, checked, by_name)
-        self.schedule: Any = "joint"
-        self.balancer: Any = None
-        self.steps_per_execution_setting: int | str = "auto"
-        self.jit_compile_setting: bool | str = "auto"
+        by_name = path_rules.check_tasks(tasks)
+        checked = path_rules.check_paths(nodes, paths, by_name)
+        order = sorted(nodes, key=lambda node: node != next(iter(checked.values()))[0])
+        models = {node: node_rules.as_node(node, nodes[node]) for node in order}
+        path_rules.check_seams(models, checked)
+        node_rules.check_nothing_shared(models)
+        self._node_models = models
+        self._plan = Plan(checked, by_name)
         self.built = True
-
-    def _adopt(
-        self,
-        nodes: dict[str, keras.Model],
-        paths: dict[str, tuple[str, ...]],
-        tasks: dict[str, Task],
-    ) -> None:
-        """Take over nodes, paths and tasks once they are known to fit."""
-        rules.check_seams(nodes, paths)
-        rules.check_nothing_shared(nodes)
-        self._node_models = nodes
-        self._plan = Plan(paths, tasks)
 
     @classmethod
     def from_branches(
@@ -80,16 +86,43 @@ class Tree(keras.Model):
 
         Args:
             trunk: The trunk; its node is named "trunk".
-            branches: The branch of each task, by the task's name; its node has that name.
+            branches: The branch of each task, by the task's name; its node has that name too.
             tasks: The tasks.
             name: Name of the whole model.
+
+        Raises:
+            ValueError: If the parts do not fit together.
         """
-        return cls(
-            {"trunk": trunk, **branches},
-            {task: ("trunk", task) for task in branches},
-            tasks,
-            name=name,
-        )
+        return cls.from_nested(trunk, branches, tasks, name=name)
+
+    @classmethod
+    def from_nested(
+        cls,
+        trunk: keras.Model,
+        branches: Mapping[str, Any],
+        tasks: Sequence[Task],
+        name: str = "tree",
+    ) -> "Tree":
+        """Return a tree of any depth.
+
+        Args:
+            trunk: The trunk; its node is named "trunk".
+            branches: By name either a model, the last node of the task of that name, or a pair
+                (model, {name: ...}) of a node on the way and what comes after it. If such a node is
+                named like a task, that task ends there.
+            tasks: The tasks.
+            name: Name of the whole model.
+
+        Raises:
+            ValueError: If the parts do not fit together.
+
+        Example:
+            `Tree.from_nested(trunk, {"digit": digit, "shape": (mid, {"angle": angle, "size":
+            size})}, tasks)` has the paths trunk -> digit, trunk -> shape -> angle and trunk ->
+            shape -> size.
+        """
+        nodes, paths = path_rules.unroll(trunk, branches, path_rules.check_tasks(tasks))
+        return cls(nodes, paths, tasks, name=name)
 
     @property
     def nodes(self) -> Mapping[str, keras.Model]:
@@ -118,13 +151,13 @@ class Tree(keras.Model):
             ValueError: If there is no such task.
         """
         if task not in self._plan.paths:
-            raise ValueError(f"No task {task!r}. {near_names(task, self._plan.paths)}")
+            raise ValueError(f"No task {task!r} in this tree. {near_names(task, self._plan.paths)}")
         return self._plan.paths[task]
 
     def node_variables(self, task: str) -> list[keras.Variable]:
         """Return the trainable variables of the nodes on the task's path, trunk first.
 
-        The list is empty for a task all of whose nodes are frozen: it needs no data in `fit`.
+        The list is empty for a task of which every node is frozen: it cannot be trained.
         """
         return [v for node in self.path(task) for v in self._node_models[node].trainable_variables]
 
@@ -144,8 +177,8 @@ class Tree(keras.Model):
     def run_node(self, node: str, inputs: Any, training: bool | None = None) -> Any:
         """Run one node.
 
-        A frozen node (one with no layer left to train) always runs in inference mode, so that nothing in
-        it moves: no batch-normalization statistics, no normalized kernels, no dropout.
+        A frozen node runs in inference mode even while others train, so that nothing in it moves:
+        no batch-normalization statistics, no normalized kernels; nor does it drop out.
 
         Args:
             node: The node's name.
@@ -156,14 +189,16 @@ class Tree(keras.Model):
             The tensor (batch, *output shape).
         """
         model = self._node_models[node]
-        return model(inputs, training=False if training and is_frozen(model) else training)
+        return model(
+            inputs, training=False if training and node_rules.is_frozen(model) else training
+        )
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """Run several tasks; nodes that they share run once where they get the same tensor.
 
         Args:
-            inputs: One tensor (batch, *trunk input shape) on which every task runs, or {task: tensor} for
-                the tasks to run.
+            inputs: One tensor (batch, *trunk input shape) on which every task runs, or
+                {task: tensor} for the tasks to run.
             training: Whether the nodes are being trained.
 
         Returns:
@@ -182,68 +217,125 @@ class Tree(keras.Model):
             outputs[task] = x
         return outputs
 
-    def compile(
+    def add_branch(
         self,
-        optimizer: Any = "adam",
-        schedule: Any = "joint",
-        balancer: Any = None,
-        steps_per_execution: int | str = "auto",
-        jit_compile: bool | str = "auto",
-        run_eagerly: bool = False,
+        task: Task,
+        branch: keras.Model,
+        after: str | Sequence[str] | None = None,
+        freeze: bool = True,
     ) -> None:
-        """Set how the tree is trained; losses, metrics and weights are the tasks' own.
+        """Add a task with a branch of its own to a tree, trained or not.
 
-        The optimizer gets its slots for every trainable variable at once, so that a step on one task leaves
-        the slots of the others as they are.
+        A compiled tree stays compiled: its optimizer gets slots for the new variables and keeps all
+        others and its iterations. Call `compile` again for a fresh optimizer.
 
         Args:
-            optimizer: A Keras optimizer or its name.
-            schedule: Which task's data the next step takes: a name or an instance of `schedules`.
-            balancer: How the tasks' losses are combined, or None for their weighted sum.
-            steps_per_execution: Steps per call of the compiled function, or "auto".
-            jit_compile: Whether XLA compiles the step, or "auto".
-            run_eagerly: Whether to run step by step in Python, for debugging.
+            task: The new task; its branch becomes a node of that name.
+            branch: The branch; it takes what the node before it gives.
+            after: The node that the branch follows, by default the trunk; or, where several paths
+                lead there, the whole path up to it.
+            freeze: Whether to freeze every older node, so that the older tasks stay bit-identical.
+
+        Raises:
+            ValueError: If the name is taken, or the branch does not fit; the tree is then
+                unchanged.
         """
-        super().compile(optimizer=optimizer, run_eagerly=run_eagerly, jit_compile=False)
-        self.schedule = schedule
-        self.balancer = balancer
-        self.steps_per_execution_setting = steps_per_execution
-        self.jit_compile_setting = jit_compile
-        self.optimizer.build(self.trainable_variables)
+        start = path_rules.path_up_to(self._plan.paths, self.trunk_name if after is None else after)
+        tasks = path_rules.check_tasks([*self._plan.tasks.values(), task])
+        nodes = node_rules.with_node(self.nodes, task.name, branch)
+        grown = {**self._plan.paths, task.name: (*start, task.name)}
+        paths = path_rules.check_paths(nodes, grown, tasks)
+        path_rules.check_seams(nodes, paths)
+        node_rules.check_nothing_shared(nodes)
+        if freeze:
+            for node in self._node_models.values():
+                node.trainable = False
+        self._node_models[task.name] = nodes[task.name]
+        self._plan = dataclasses.replace(self._plan, paths=paths, tasks=tasks)
+        self.predict_function = None
+        if self.compiled:
+            self.extend_optimizer()
 
-    def fit(self, data: Mapping[str, Any], **settings: Any) -> keras.callbacks.History:
-        """Train on one dataset per task; see `keras_tree.training.fit`."""
-        from keras_tree import training
+    def summary(self, print_fn: Callable[[str], None] | None = None) -> None:
+        """Print a picture of the tree: parameters, bytes and share of each node, and its tasks.
 
-        return training.fit(self, data, **settings)
+        Args:
+            print_fn: What to call with the picture instead of `print`.
+        """
+        (print_fn or print)(drawing.draw(self))
 
-    def evaluate(self, data: Mapping[str, Any], **settings: Any) -> dict[str, float]:
-        """Return losses and metrics of every task in `data`; see `keras_tree.training.evaluate`."""
-        from keras_tree import training
+    def save(
+        self,
+        filepath: str | os.PathLike[str],
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        **settings: Any,
+    ) -> None:
+        """Save the tree, its settings and its optimizer's state as one `.keras` file.
 
-        return training.evaluate(self, data, **settings)
+        The file is whole or not there: an interrupted save leaves an older file as it was.
 
-    def predict(self, x: Any, task: str | None = None, **settings: Any) -> Any:
-        """Return the outputs of one task, or of each task of {task: x}."""
-        from keras_tree import training
+        Args:
+            filepath: The file's path, ending in `.keras`.
+            overwrite: Whether an older file may be replaced.
+            zipped: None or True; a tree is saved as one file.
+            settings: Further arguments of `keras.Model.save`.
 
-        if task is not None:
-            return training.predict(self, task, x, **settings)
-        given = x if isinstance(x, Mapping) else dict.fromkeys(self._plan.paths, x)
+        Raises:
+            ValueError: If the name does not end in `.keras`.
+            FileExistsError: If there is an older file that may not be replaced.
+            FileNotFoundError: If the folder does not exist.
+        """
+        if zipped is False:
+            raise ValueError(
+                "`zipped` must be None or True, as a tree is saved as one file. Received: False."
+            )
+        write = super().save
+        saving.write_whole(filepath, lambda part: write(part, **settings), overwrite)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return nodes, frozen flags, paths and tasks as plain data."""
+        nodes = self.nodes
         return {
-            name: training.predict(self, name, value, **settings) for name, value in given.items()
+            "name": self.name,
+            "nodes": {name: keras.saving.serialize_keras_object(nodes[name]) for name in nodes},
+            "trainable": {name: saving.trainable_flags(nodes[name]) for name in nodes},
+            "paths": {task: list(path) for task, path in self._plan.paths.items()},
+            "tasks": [task.to_config() for task in self._plan.tasks.values()],
         }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Tree":
+        """Return the tree that `get_config` described."""
+        read = keras.saving.deserialize_keras_object
+        nodes = {name: read(node) for name, node in config["nodes"].items()}
+        tasks = [Task.from_config(task) for task in config["tasks"]]
+        tree = cls(nodes, config["paths"], tasks, name=config["name"])
+        for name, flags in config["trainable"].items():
+            saving.set_trainable_flags(tree.nodes[name], flags)
+        return tree
+
+    def save_own_variables(self, store: Any) -> None:
+        """Store the states of the nodes' random generators, which are no weights of any layer."""
+        for index, state in enumerate(saving.random_states(self.nodes.values())):
+            store[str(index)] = state.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read the states that `save_own_variables` stored."""
+        states = saving.random_states(self.nodes.values())
+        if len(store.keys()) != len(states):
+            raise ValueError(
+                f"The file must hold {len(states)} random states, as this tree does. Received: "
+                f"{len(store.keys())}. Load it into the tree it was saved from, or one built alike."
+            )
+        for index, state in enumerate(states):
+            state.assign(store[str(index)])
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Paths and tasks, apart from Keras's tracking of a model's attributes."""
+    """Paths and tasks, and the models made of them, apart from Keras's tracking of attributes."""
 
     paths: dict[str, tuple[str, ...]]
     tasks: dict[str, Task]
     path_models: dict[str, keras.Model] = dataclasses.field(default_factory=dict)
-
-
-def is_frozen(model: keras.Model) -> bool:
-    """Whether no layer of `model` is left to train."""
-    return not model.trainable or not any(layer.trainable for layer in rules.inner_layers(model))

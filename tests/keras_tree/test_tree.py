@@ -38,5 +38,5 @@ def test_every_way_of_running_a_task_gives_the_same_output() -> None:
 
 
 def test_unknown_task_offers_near_names() -> None:
-    with pytest.raises(ValueError, match="No task 'digits'. Did you mean 'digit'"):
+    with pytest.raises(ValueError, match=r"No task 'digits' in this tree\. Did you mean 'digit'"):
         small_tree()["digits"]
