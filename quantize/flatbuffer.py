@@ -8,7 +8,8 @@ change in a graph (`strip.py`, `merging.py`, `seam.py`), or running it (`interpr
 from typing import Any
 
 from quantize.graph import Graph, Operator, Quantization, Tensor
-from quantize.graph_reading import buffer_data, check_metadata, read_subgraph
+from quantize.graph_reading import buffer_data, check_offline_plan, read_subgraph
+from quantize.index_checks import check_indices
 from quantize.wire import FlatbufferError
 from quantize.wire_reader import decode
 from quantize.wire_writer import encode
@@ -52,10 +53,11 @@ def read_graph(data: bytes) -> Graph:
             "`data` must hold a subgraph, received none. "
             "The file is damaged: copy or convert it again."
         )
+    check_indices(model)
     buffers = tuple(buffer_data(i, buffer) for i, buffer in enumerate(model.tables("buffers")))
     codes = model.tables("operatorCodes")
     graphs = [read_subgraph(graph, codes, buffers, len(subgraphs)) for graph in subgraphs]
-    check_metadata(model, buffers, len(graphs[0].tensors))
+    check_offline_plan(model, buffers, len(graphs[0].tensors))
     return graphs[0]
 
 

@@ -16,6 +16,8 @@ from quantize.wire import FlatbufferError, Table, Vector
 
 # TensorFlow Lite Micro counts a tensor's bytes in 32 bits.
 _LARGEST_TENSOR_BYTES = 2**31 - 1
+# No kernel takes more axes.
+_LARGEST_RANK = 8
 # Bits of one element. Strings, resources and variants have no fixed size.
 _ELEMENT_BITS = {
     "INT2": 2,
@@ -45,7 +47,7 @@ _DAMAGED = "The file is damaged: copy or convert it again."
 def read_subgraph(
     subgraph: Table, codes: tuple[Table, ...], buffers: tuple[bytes, ...], subgraph_count: int
 ) -> Graph:
-    """Read one subgraph, every index within its range.
+    """Read one subgraph whose indices are checked.
 
     Args:
         subgraph: A `SubGraph` table.
@@ -57,20 +59,17 @@ def read_subgraph(
         Its frozen view.
 
     Raises:
-        FlatbufferError: An index, a size or a code is out of its range.
+        FlatbufferError: A size or a code is out of its range, or a tensor is sparse or external.
     """
-    tensors = tuple(
-        _read_tensor(i, tensor, buffers) for i, tensor in enumerate(subgraph.tables("tensors"))
+    return Graph(
+        tuple(
+            _read_tensor(i, tensor, buffers) for i, tensor in enumerate(subgraph.tables("tensors"))
+        ),
+        tuple(_read_operator(i, op, codes) for i, op in enumerate(subgraph.tables("operators"))),
+        subgraph.numbers("inputs"),
+        subgraph.numbers("outputs"),
+        subgraph_count,
     )
-    operators = tuple(
-        _read_operator(i, operator, codes, len(tensors))
-        for i, operator in enumerate(subgraph.tables("operators"))
-    )
-    inputs, outputs = (
-        _tensor_indices(subgraph, end, f"the graph's {end}", 0, len(tensors))
-        for end in ("inputs", "outputs")
-    )
-    return Graph(tensors, operators, inputs, outputs, subgraph_count)
 
 
 def buffer_data(index: int, buffer: Table) -> bytes:
@@ -97,15 +96,13 @@ def _read_tensor(index: int, tensor: Table, buffers: tuple[bytes, ...]) -> Tenso
             f"`data` must hold dense tensors, received sparsity in {where}. "
             "Convert without Optimize.EXPERIMENTAL_SPARSITY."
         )
-    buffer = tensor.get("buffer", 0)
-    # An index of 0 is the buffer that is always empty; a file without buffers is sound then.
-    if buffer >= max(1, len(buffers)) or tensor.get("externalBuffer", 0):
+    if tensor.get("externalBuffer", 0):
         raise FlatbufferError(
-            f"`data` must hold the buffer of {where}, received index {buffer} of {len(buffers)} "
-            f"buffers, external {tensor.get('externalBuffer', 0)}. {_DAMAGED}"
+            f"`data` must hold its data within the flatbuffer, received an external buffer for "
+            f"{where}. Convert the node into one file."
         )
     shape = tensor.numbers("shape")
-    data = (buffers[buffer] if buffers else b"") or None
+    data = (buffers[tensor.get("buffer", 0)] if buffers else b"") or None
     _check_size(where, shape, dtype, data)
     return Tensor(
         index,
@@ -119,6 +116,11 @@ def _read_tensor(index: int, tensor: Table, buffers: tuple[bytes, ...]) -> Tenso
 
 
 def _check_size(where: str, shape: tuple[int, ...], dtype: str, data: bytes | None) -> None:
+    if len(shape) > _LARGEST_RANK:
+        raise FlatbufferError(
+            f"`data` must hold tensors of at most {_LARGEST_RANK} axes, received {len(shape)} for "
+            f"{where}. Reshape the layer's output to fewer axes."
+        )
     if any(size < 0 for size in shape):
         raise FlatbufferError(
             f"`data` must hold fixed shapes, received {shape} for {where}. "
@@ -157,26 +159,15 @@ def _read_quantization(
     return Quantization(scales, zero_points, axis)
 
 
-def _read_operator(
-    index: int, operator: Table, codes: tuple[Table, ...], tensor_count: int
-) -> Operator:
-    where = f"operator {index}"
-    number = operator.get("opcodeIndex", 0)
-    if number >= len(codes):
-        raise FlatbufferError(
-            f"`data` must hold the operator code of {where}, received index {number} of "
-            f"{len(codes)}. {_DAMAGED}"
-        )
-    name = operator_name(codes[number])
-    where = f"{where} ({name})"
-    _tensor_indices(operator, "intermediates", where, 0, tensor_count, required=False)
+def _read_operator(index: int, operator: Table, codes: tuple[Table, ...]) -> Operator:
+    code = codes[operator.get("opcodeIndex", 0)]
     return Operator(
         index,
-        name,
-        _tensor_indices(operator, "inputs", f"the inputs of {where}", -1, tensor_count),
-        _tensor_indices(operator, "outputs", f"the outputs of {where}", 0, tensor_count),
+        operator_name(code),
+        operator.numbers("inputs"),
+        operator.numbers("outputs"),
         _read_options(operator.get("builtinOptions") or operator.get("builtinOptions2")),
-        codes[number].get("version", 1),
+        code.get("version", 1),
     )
 
 
@@ -213,37 +204,18 @@ def _named(names: tuple[str, ...], number: int, where: str) -> str:
     return names[number]
 
 
-def _tensor_indices(
-    table: Table, field: str, where: str, lowest: int, tensor_count: int, required: bool = True
-) -> tuple[int, ...]:
-    if required and table.get(field) is None:
-        raise FlatbufferError(f"`data` must hold {where}, received none. {_DAMAGED}")
-    indices = table.numbers(field)
-    wrong = [index for index in indices if not lowest <= index < tensor_count]
-    if wrong:
-        raise FlatbufferError(
-            f"`data` must name tensors below {tensor_count} in {where}, received {wrong[0]}. "
-            f"{_DAMAGED}"
-        )
-    return indices
-
-
-def check_metadata(model: Table, buffers: tuple[bytes, ...], tensor_count: int) -> None:
-    """Check the metadata's buffers, and the size of the one that TFLM reads.
+def check_offline_plan(model: Table, buffers: tuple[bytes, ...], tensor_count: int) -> None:
+    """Check the size of the one metadata buffer that TFLM reads: a memory plan made offline.
 
     Raises:
-        FlatbufferError: A buffer is not there, or is shorter than what is read from it.
+        FlatbufferError: It is shorter than what is read from it.
     """
     for entry in model.tables("metadata"):
-        name, buffer = entry.get("name", b""), entry.get("buffer", 0)
-        if buffer >= len(buffers):
+        plan_bytes = len(buffers[entry.get("buffer", 0)])
+        # Three numbers and an offset per tensor are read without a look at the buffer's length.
+        needed_bytes = 12 + 4 * tensor_count
+        if entry.get("name") == b"OfflineMemoryAllocation" and plan_bytes < needed_bytes:
             raise FlatbufferError(
-                f"`data` must hold the buffer of the metadata {name!r}, received index {buffer} of "
-                f"{len(buffers)}. {_DAMAGED}"
-            )
-        # TFLM reads three numbers and an offset per tensor without looking at the buffer's length.
-        if name == b"OfflineMemoryAllocation" and len(buffers[buffer]) < 12 + 4 * tensor_count:
-            raise FlatbufferError(
-                f"`data` must plan all {tensor_count} tensors in its OfflineMemoryAllocation, "
-                f"received {len(buffers[buffer])} bytes. {_DAMAGED}"
+                f"`data` must plan all {tensor_count} tensors in its OfflineMemoryAllocation "
+                f"({needed_bytes} bytes), received {plan_bytes}. {_DAMAGED}"
             )
