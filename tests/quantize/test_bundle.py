@@ -1,15 +1,18 @@
 """The bundle as a value: its parts, its paths, its selection, its runs on the host."""
 
+import json
+import re
 import subprocess
 import sys
-from dataclasses import replace
+import textwrap
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from quantize.bundle import Bundle, BundleError, InputNormalization, Seam
-from quantize.interpreter import run_path
+from quantize.bundle import Bundle, BundleError, InputNormalization, Score, Seam
+from quantize.interpreter import ArenaRecording, run_path
 
 
 def test_contract_is_the_text_that_the_documentation_states():
@@ -179,3 +182,28 @@ def test_loading_imports_no_interpreter_and_no_framework(small_bundle, tmp_path)
     )
     command = [sys.executable, "-c", script, str(folder)]
     subprocess.run(command, check=True, timeout=60, cwd=Path(__file__).parents[2])
+
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "bundle.md"
+
+
+def test_every_field_of_the_manifest_is_documented(small_bundle, tmp_path):
+    manifest = json.loads((small_bundle.save(tmp_path / "b") / "manifest.json").read_text("utf-8"))
+    node, task = manifest["nodes"]["trunk"], manifest["tasks"]["digit"]
+    score = {field.name for field in fields(Score)}
+    arena = {field.name for field in fields(ArenaRecording)}
+    used = {*manifest, *node, *node["input"], *task, *task["golden"], *manifest["seams"]["mid"]}
+    text = DOCUMENTATION.read_text(encoding="utf-8")
+    assert {name for name in used | score | arena if f"`{name}`" not in text} == set()
+
+
+def test_the_examples_of_the_documentation_run(small_bundle, tmp_path, monkeypatch):
+    small_bundle.save(tmp_path / "bundle")
+    monkeypatch.chdir(tmp_path)
+    names = {"raw": np.zeros((2, 8, 8, 1), np.uint8)}
+    for block in re.findall(r"(?:^    .*\n|^\n)+", DOCUMENTATION.read_text("utf-8"), re.MULTILINE):
+        if "import " in block:
+            exec(textwrap.dedent(block), names)
+    assert (tmp_path / "outputs.bin").stat().st_size == 3 * 5
+    assert names["outputs"].shape == names["values"].shape == (2, 5)
+    assert names["outputs"].dtype == np.int8
