@@ -1,0 +1,173 @@
+"""What to do when a bundle is over a limit: steps that were tried, with what each saves.
+
+Every figure here is a second footprint with one thing changed, so a step that says "then it fits"
+does. Rendering stands in `report/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploy.board import board_names, load_board
+from deploy.footprint import Footprint, footprint
+from deploy.footprint.cores import KERNEL_SETS, CoreError
+from deploy.footprint.rom import runtime_rom
+from deploy.units import format_bytes
+
+if TYPE_CHECKING:
+    from deploy.verdict import Check, Usage
+    from quantize.bundle import Bundle
+
+_SHOWN_PER_MEMORY = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to change.
+
+    Args:
+        memory: "ROM" or "RAM", the memory it is for.
+        text: What to do, without figures.
+        saved_bytes: What it saves of that memory; 0 where only doing it tells.
+        is_enough: Whether that memory then fits.
+    """
+
+    memory: str
+    text: str
+    saved_bytes: int
+    is_enough: bool
+
+    def __str__(self) -> str:
+        """One line for people."""
+        saves = f" (saves {format_bytes(self.saved_bytes)})" if self.saved_bytes else ""
+        return f"{self.text}{saves}{', then it fits' if self.is_enough else ''}"
+
+
+def next_steps(
+    bundle: Bundle, one: Check, found: Footprint, rom: Usage, ram: Usage
+) -> tuple[Step, ...]:
+    """Try what could bring a bundle below the limits that it passes.
+
+    Args:
+        bundle: The bundle.
+        one: The check that it fails.
+        found: Its footprint in that check.
+        rom: Flash against its limit.
+        ram: RAM against its limit.
+
+    Returns:
+        Up to three steps per memory that is over, those that are enough first, and last a board
+        that takes the bundle as it is.
+    """
+    steps: list[Step] = []
+    for usage in (rom, ram):
+        if usage.fits:
+            continue
+        tried = [
+            *_other_kernels(bundle, one, found, usage),
+            *_fewer_tasks(bundle, one, found, usage),
+            *(_costly_operator(bundle, one, found, usage) if usage.memory == "ROM" else ()),
+            *(_one_path_at_a_time(bundle, one, found, usage) if usage.memory == "RAM" else ()),
+            *(_largest_activations(found, usage) if usage.memory == "RAM" else ()),
+        ]
+        useful = [step for step in tried if step.saved_bytes >= 0]
+        ordered = sorted(useful, key=lambda step: (not step.is_enough, -step.saved_bytes))
+        steps += ordered[:_SHOWN_PER_MEMORY]
+    return (*steps, *_board_that_fits(bundle, one, rom, ram))
+
+
+def _step(usage: Usage, text: str, saved_bytes: int) -> Step:
+    return Step(usage.memory, text, saved_bytes, saved_bytes >= usage.over_bytes)
+
+
+def _saved(usage: Usage, before: Footprint, after: Footprint) -> int:
+    """Bytes of the usage's memory between two footprints."""
+    if usage.memory == "ROM":
+        return before.rom_bytes - after.rom_bytes
+    return before.ram_bytes - after.ram_bytes
+
+
+def _other_kernels(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> Iterator[Step]:
+    """Another kernel set, where it was measured for the core."""
+    for kernels in KERNEL_SETS:
+        if kernels == found.kernels:
+            continue
+        try:
+            after = footprint(bundle, one.board, one.tasks, kernels)
+        except CoreError:  # CMSIS-NN is made for Cortex-M only
+            continue
+        yield _step(usage, f"register the {kernels} kernels", _saved(usage, found, after))
+
+
+def _fewer_tasks(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> Iterator[Step]:
+    """Leaving one task out: its nodes, and the kernels that only they need."""
+    if len(found.tasks) < 2:
+        return
+    for left_out in found.tasks:
+        rest = tuple(name for name in found.tasks if name != left_out)
+        after = footprint(bundle, one.board, rest, found.kernels)
+        yield _step(usage, f"ship without task {left_out}", _saved(usage, found, after))
+
+
+def _costly_operator(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> Iterator[Step]:
+    """The operator whose kernel would free the most code if no node used it."""
+    names = {name for node in found.nodes for name in bundle.nodes[node].operators}
+    saved = {
+        name: found.runtime.kernel_bytes
+        - runtime_rom(names - {name}, one.board.core, found.kernels, one.board.fpu).kernel_bytes
+        for name in sorted(names)
+    }
+    if not saved:
+        return
+    name = max(saved, key=lambda name: saved[name])
+    users = [node for node in found.nodes if name in bundle.nodes[node].operators]
+    yield _step(usage, f"do without {name} (in {', '.join(users)})", saved[name])
+
+
+def _one_path_at_a_time(
+    bundle: Bundle, one: Check, found: Footprint, usage: Usage
+) -> Iterator[Step]:
+    """Allocating only the path that runs, at the price of running the trunk for every task."""
+    if len(found.tasks) < 2:
+        return
+    alone = [footprint(bundle, one.board, (task,), found.kernels) for task in found.tasks]
+    after = max(alone, key=lambda single: single.ram_bytes)
+    yield _step(
+        usage, "allocate one task's path at a time, trunk included", _saved(usage, found, after)
+    )
+
+
+def _largest_activations(found: Footprint, usage: Usage) -> Iterator[Step]:
+    """The node whose activations fill the shared part of the arena."""
+    node = max(found.nodes.values(), key=lambda node: node.arena.head_bytes)
+    text = (
+        f"shrink the largest activations, {format_bytes(node.arena.head_bytes)} in {node.name}: a "
+        "smaller input, or a stride in an earlier layer"
+    )
+    yield Step(usage.memory, text, 0, False)
+
+
+def _board_that_fits(bundle: Bundle, one: Check, rom: Usage, ram: Usage) -> Iterator[Step]:
+    """The built-in board with the least flash that takes the bundle as it is.
+
+    Only where a board's own limit is passed: another board does not lift a limit that the user set.
+    """
+    if any(usage.is_own_limit and not usage.fits for usage in (rom, ram)):
+        return
+    boards = sorted(map(load_board, board_names()), key=lambda b: (b.rom_slot_bytes, b.ram_bytes))
+    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    for board in boards:
+        core = (board.core, board.fpu)
+        if core not in seen:
+            after = footprint(bundle, board, one.tasks)
+            seen[core] = (
+                after.rom_bytes + one.reserve_rom_bytes,
+                after.ram_bytes + one.reserve_ram_bytes,
+            )
+        rom_bytes, ram_bytes = seen[core]
+        if rom_bytes <= board.rom_slot_bytes and ram_bytes <= board.ram_bytes:
+            memory = rom.memory if not rom.fits else ram.memory
+            yield Step(memory, f"take a larger board: {board.name}", 0, True)
+            return

@@ -1,0 +1,10 @@
+"""Renderings of a budget report, one file each: terminal, JSON, Markdown.
+
+Each has `render(report)` and returns text; none decides anything.
+
+Example:
+    from deploy.report import terminal
+    print(terminal.render(report, width=100))
+"""
+
+__all__ = ["as_json", "as_markdown", "phrases", "terminal"]

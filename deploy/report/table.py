@@ -1,0 +1,35 @@
+"""Columns of text, as wide as their content; the last one takes what is left and wraps.
+
+Nothing of budgets or bundles: rows in, lines out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+_NARROWEST_LAST_COLUMN = 12
+
+
+def columns(rows: Sequence[Sequence[str]], align: str, width: int) -> Iterator[str]:
+    """Lay rows out, the first as heading, two spaces between the columns.
+
+    Args:
+        rows: Cells, equally many in each row.
+        align: A letter per column, "l" or "r".
+        width: Columns of the screen; cells before the last are never cut.
+
+    Yields:
+        One line per row, or more where its last cell wraps.
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    indent = sum(widths) + 2 * len(widths)
+    room = max(_NARROWEST_LAST_COLUMN, width - indent)
+    for row in rows:
+        cells = [
+            f"{cell:>{size}}  " if side == "r" else f"{cell:{size}}  "
+            for cell, size, side in zip(row, widths, align, strict=False)
+        ]
+        last = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False)
+        yield ("".join(cells) + "".join(last[:1])).rstrip()
+        yield from (" " * indent + rest for rest in last[1:])
