@@ -1,11 +1,22 @@
 """Define and train a tree of Keras models: one trunk, a branch per task, a dataset per task.
 
 Example:
-    tree = Tree.from_branches(trunk, {"digit": digit}, [Task("digit", "mse")])
-    tree.compile()
+    >>> import keras
+    >>> image = keras.Input((8, 8, 1))
+    >>> trunk = keras.Model(image, keras.layers.Conv2D(4, 3, activation="relu")(image))
+    >>> features = keras.Input((6, 6, 4))
+    >>> pooled = keras.layers.GlobalAveragePooling2D()(features)
+    >>> digit = keras.Model(features, keras.layers.Dense(10, activation="softmax")(pooled))
+    >>> tree = Tree.from_branches(
+    ...     trunk, {"digit": digit}, [Task("digit", "sparse_categorical_crossentropy")])
+    >>> tree.compile("adam")
+    >>> tree.paths["digit"]
+    ('trunk', 'digit')
 """
 
+from keras_tree.cutting import cut_at_layer, cut_at_outputs
+from keras_tree.saving import TreeFileError, load
 from keras_tree.tasks import Task
 from keras_tree.tree import Tree
 
-__all__ = ["Task", "Tree"]
+__all__ = ["Task", "Tree", "TreeFileError", "cut_at_layer", "cut_at_outputs", "load"]

@@ -3,11 +3,12 @@
 How nodes follow one another is in `paths.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
+from keras_tree.graph import describe
 from keras_tree.tasks import check_name
 
 
@@ -24,29 +25,51 @@ def as_node(name: str, model: Any) -> keras.Model:
         ValueError: If it is another kind of model, or has several inputs or outputs.
     """
     check_name("node", name)
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        kind = "no Keras model" if not isinstance(model, keras.Model) else "not functional"
-        raise ValueError(
-            f"Node {name!r} must be a functional or built sequential Keras model. Received: "
-            f"{type(model).__name__}, which is {kind}. Build it with keras.Input(...) and "
-            "keras.Model(inputs, outputs)."
-        )
-    for side, tensors in (("input", model.inputs), ("output", model.outputs)):
-        if len(tensors) != 1:
-            listed = ", ".join(describe(tensor) for tensor in tensors)
-            raise ValueError(
-                f"Node {name!r} must have one {side} tensor, as one tensor crosses a seam. "
-                f"Received {len(tensors)}: {listed}. Split the node, or join them inside a node."
-            )
+    check_functional(f"Node {name!r}", model)
+    check_one_tensor(f"Node {name!r}", "input", model.inputs)
+    check_one_tensor(f"Node {name!r}", "output", model.outputs)
     node = keras.Model(model.inputs[0], model.outputs[0], name=name)
-    if type(model).call is not type(node).call and not isinstance(model, keras.Sequential):
-        raise ValueError(
-            f"Node {name!r} must be a functional model that runs as its graph says. Received: "
-            f"{type(model).__name__}, which overrides `call`. Make what it does there a layer."
-        )
     if not model.trainable:
         node.trainable = False
     return node
+
+
+def check_functional(subject: str, model: Any) -> None:
+    """Refuse what is no model that runs as its graph of layers says.
+
+    Args:
+        subject: What is checked, for the message: "Node 'digit'".
+        model: Whatever was given.
+    """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        kind = "not functional" if isinstance(model, keras.Model) else "no Keras model"
+        raise ValueError(
+            f"{subject} must be a functional or built sequential Keras model. Received: "
+            f"{type(model).__name__}, which is {kind}. Build it with keras.Input(...) and "
+            "keras.Model(inputs, outputs)."
+        )
+    functional = type(keras.Model(model.inputs, model.outputs))
+    if type(model).call not in (functional.call, keras.Sequential.call):
+        raise ValueError(
+            f"{subject} must be a functional model that runs as its graph says. Received: "
+            f"{type(model).__name__}, which overrides `call`. Make what it does there a layer."
+        )
+
+
+def check_one_tensor(subject: str, side: str, tensors: Sequence[Any]) -> None:
+    """Refuse several inputs or outputs.
+
+    Args:
+        subject: What is checked, for the message.
+        side: "input" or "output".
+        tensors: Its tensors on that side.
+    """
+    if len(tensors) != 1:
+        raise ValueError(
+            f"{subject} must have one {side} tensor, as one tensor crosses a seam. Received "
+            f"{len(tensors)}: {describe(tensors)}. Join them in one layer, or make nodes of the "
+            "parts."
+        )
 
 
 def with_node(
@@ -63,11 +86,6 @@ def with_node(
             f"{', '.join(map(repr, nodes))}. Rename it."
         )
     return {**nodes, name: as_node(name, model)}
-
-
-def describe(tensor: Any) -> str:
-    """Return the name of a symbolic tensor's layer, and its shape."""
-    return f"{tensor._keras_history.operation.name} {tuple(tensor.shape)}"
 
 
 def is_frozen(node: keras.Model) -> bool:

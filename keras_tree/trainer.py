@@ -11,7 +11,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from keras_tree import optimizer_state
+from keras_tree import optimizer_state, schedules
 from keras_tree.tasks import near_names
 
 
@@ -73,6 +73,7 @@ class TreeTrainer(keras.Model):
             ValueError: If a setting is none of these, or the optimizer belongs to another model.
         """
         check_settings(steps_per_execution, jit_compile)
+        schedules.get(schedule)
         optimizer = as_optimizer(optimizer)
         if optimizer is not self.optimizer:
             if optimizer.built:
