@@ -1,185 +1,169 @@
-"""Run a node's flatbuffer on the host: TensorFlow Lite Micro where installed, else LiteRT's reference kernels.
+"""Run a node's flatbuffer on the host, and record what arena it takes.
 
-Belongs here: opening, feeding and reading an interpreter, chaining nodes, and what TFLM records of its arena.
-Does not belong here: comparing results (`fidelity.py`), or what an arena costs on a board.
+TensorFlow Lite Micro (the wheel `tflite_micro`) is the oracle: what it computes here, it computes
+on the device, bit for bit. Where its wheel does not install, LiteRT's reference kernels stand in,
+within `LITERT_TOLERANCE_LSB`.
+
+Belongs here: opening, feeding and reading an interpreter, chaining nodes, and TFLM's recording of
+its arena. Does not belong here: comparing results (`fidelity.py`), or what an arena costs on a
+board.
 """
 
-import os
-import re
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import metadata, util
-from typing import Any
+from collections.abc import Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
-from quantize.flatbuffer import read_graph
+from quantize.backend import InterpreterError, RunOne
+from quantize.flatbuffer import Graph, read_graph
+from quantize.litert import open_litert
 from quantize.tensor_spec import TensorSpec
+from quantize.tflm import ArenaRecording, open_tflm, record_arena, tflm_version
+
+__all__ = [
+    "BACKENDS",
+    "LITERT_TOLERANCE_LSB",
+    "ArenaRecording",
+    "InterpreterError",
+    "NodeInterpreter",
+    "open_interpreter",
+    "record_arena",
+    "run_path",
+    "tflm_version",
+]
 
 BACKENDS = ("tflm", "litert")
-_ARENA_BYTES = 1 << 20
 
-
-class InterpreterError(RuntimeError):
-    """An interpreter refuses a flatbuffer, or failed to run it."""
+# LiteRT's FULLY_CONNECTED rounds once where TFLM rounds twice (gemmlowp), so one layer's codes
+# differ by at most 1; convolutions agree. A chain of dense layers can carry it further: 2 LSB were
+# measured behind the ten of the MLPerf Tiny anomaly detector.
+LITERT_TOLERANCE_LSB = 1
 
 
 class NodeInterpreter:
-    """One opened node: one int8 input tensor, one int8 output tensor."""
+    """One opened node, with one input and one output tensor.
+
+    Args:
+        backend: "tflm" or "litert".
+        input: What `run` takes.
+        output: What `run` returns.
+        run_one: Runs one sample of shape `input.shape` to one of shape `output.shape`.
+    """
 
     def __init__(
-        self, backend: str, input: TensorSpec, output: TensorSpec, run: Callable[[Any], Any]
+        self, backend: str, input: TensorSpec, output: TensorSpec, run_one: RunOne
     ) -> None:
         self.backend = backend
         self.input = input
         self.output = output
-        self._run = run
+        self._run_one = run_one
+
+    @property
+    def tolerance_lsb(self) -> int:
+        """By how much a layer's codes may differ from TFLM's: 0 where TFLM itself runs."""
+        return 0 if self.backend == "tflm" else LITERT_TOLERANCE_LSB
 
     def run(self, codes: np.ndarray) -> np.ndarray:
-        """Run samples one by one: int8 (n, *input.shape[1:]) to int8 (n, *output.shape[1:])."""
+        """Run samples one by one, each from the same initial state.
+
+        Args:
+            codes: int8 array (n, *input.shape[1:]); any n, 0 included.
+
+        Returns:
+            int8 array (n, *output.shape[1:]).
+
+        Raises:
+            ValueError: `codes` has another dtype or shape.
+            InterpreterError: The interpreter failed.
+        """
         codes = np.asarray(codes)
-        if codes.dtype != self.input.dtype or codes.shape[1:] != self.input.shape[1:]:
+        wanted = self.input.shape[1:]
+        if codes.dtype != self.input.dtype or codes.ndim < 1 or codes.shape[1:] != wanted:
             raise ValueError(
-                f"`codes` must be {self.input.dtype} of shape (n, {self.input.shape[1:]}), "
-                f"received {codes.dtype} {codes.shape}. Quantize with the node's input spec."
+                f"`codes` must be {self.input.dtype} of shape (n, {', '.join(map(str, wanted))}), "
+                f"received {codes.dtype} of shape {codes.shape}. "
+                "Quantize real numbers with the interpreter's `input.quantize` first."
             )
-        out = np.empty((len(codes), *self.output.shape[1:]), self.output.dtype)
-        for i, sample in enumerate(codes):
-            out[i] = self._run(sample[None]).reshape(self.output.shape)[0]
-        return out
-
-
-def tflm_version() -> str | None:
-    """The version of the installed tflite_micro wheel, or None."""
-    try:
-        return metadata.version("tflite_micro")
-    except metadata.PackageNotFoundError:
-        return None
+        outputs = np.empty((len(codes), *self.output.shape[1:]), self.output.dtype)
+        for number, sample in enumerate(np.ascontiguousarray(codes)):
+            outputs[number] = self._run_one(sample[np.newaxis])[0]
+        return outputs
 
 
 def open_interpreter(data: bytes, backend: str | None = None) -> NodeInterpreter:
-    """Open a node; `backend` "tflm", "litert", or None for TFLM where its wheel is installed."""
+    """Open a node on an interpreter.
+
+    The flatbuffer is checked before any C++ sees it, which would follow a wrong offset anywhere.
+
+    Args:
+        data: The bytes of a .tflite file with one input and one output, the batch fixed to 1.
+        backend: "tflm" (TensorFlow Lite Micro) or "litert" (LiteRT's reference kernels); None takes
+            TFLM where its wheel is installed.
+
+    Returns:
+        The opened node.
+
+    Raises:
+        FlatbufferError: `data` is no sound .tflite file.
+        InterpreterError: The interpreter is not installed, or refuses the flatbuffer.
+        ValueError: There is no such backend, or an end of the node is not quantized.
+    """
     graph = read_graph(data)
-    spec_in = TensorSpec.from_tensor(graph.tensors[graph.inputs[0]])
-    spec_out = TensorSpec.from_tensor(graph.tensors[graph.outputs[0]])
-    chosen = backend or ("tflm" if util.find_spec("tflite_micro") else "litert")
-    run = _open_tflm(data) if chosen == "tflm" else _open_litert(data)
-    return NodeInterpreter(chosen, spec_in, spec_out, run)
-
-
-def _open_tflm(data: bytes) -> Callable[[Any], Any]:
-    from tflite_micro.python.tflite_micro import runtime
-
-    with _captured_stderr() as read:
-        try:
-            interpreter = runtime.Interpreter.from_bytes(
-                data, arena_size=max(_ARENA_BYTES, 10 * len(data))
-            )
-        except RuntimeError as error:
-            raise InterpreterError(f"TFLM refuses the flatbuffer: {error}: {read()}") from error
-
-    def run(sample: Any) -> Any:
-        interpreter.set_input(sample, 0)
-        interpreter.invoke()
-        return interpreter.get_output(0)
-
-    return run
-
-
-def _open_litert(data: bytes) -> Callable[[Any], Any]:
-    from ai_edge_litert import interpreter as litert
-
-    interpreter = litert.Interpreter(
-        model_content=data,
-        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_REF,
-    )
-    interpreter.allocate_tensors()
-    source = interpreter.get_input_details()[0]["index"]
-    target = interpreter.get_output_details()[0]["index"]
-
-    def run(sample: Any) -> Any:
-        interpreter.set_tensor(source, sample)
-        interpreter.invoke()
-        return interpreter.get_tensor(target)
-
-    return run
+    chosen = _choose_backend(backend)
+    input, output = (_end_spec(graph, ends) for ends in ("inputs", "outputs"))
+    run_one = open_tflm(data, graph) if chosen == "tflm" else open_litert(data, graph)
+    return NodeInterpreter(chosen, input, output, run_one)
 
 
 def run_path(nodes: Sequence[bytes], codes: np.ndarray, backend: str | None = None) -> np.ndarray:
-    """Run nodes one after another, the int8 codes handed on unchanged."""
+    """Run nodes one after another, each one's codes handed on unchanged.
+
+    Args:
+        nodes: The bytes of one .tflite file per node, trunk first.
+        codes: int8 array (n, *shape of the first node's input without the batch).
+        backend: As for `open_interpreter`.
+
+    Returns:
+        int8 array (n, *shape of the last node's output without the batch).
+
+    Raises:
+        FlatbufferError: A node is no sound .tflite file.
+        InterpreterError: An interpreter refuses a node, or failed to run it.
+        ValueError: `codes` do not fit a node's input.
+    """
     for data in nodes:
         codes = open_interpreter(data, backend).run(codes)
     return codes
 
 
-@dataclass(frozen=True)
-class ArenaRecording:
-    """What TFLM's recording allocator says of one node on this 64-bit host, in bytes."""
-
-    total_bytes: int
-    head_bytes: int
-    tail_bytes: int
-    persistent_buffer_bytes: int
-    tensor_count: int
-    operator_count: int
-    runtime: str
-
-
-def record_arena(data: bytes) -> ArenaRecording | None:
-    """Record a node's arena with TFLM; None where tflite_micro is not installed."""
-    version = tflm_version()
-    if version is None:
-        return None
-    graph = read_graph(data)
-    from tflite_micro.python.tflite_micro import runtime
-
-    interpreter = runtime.Interpreter.from_bytes(data, arena_size=max(_ARENA_BYTES, 10 * len(data)))
-    with _captured_stderr() as read:
-        interpreter.print_allocations()
-    text = read()
-
-    def figure(pattern: str) -> int:
-        found = re.search(pattern, text)
-        if found is None:
-            raise InterpreterError(f"TFLM's recording lacks {pattern!r}: {text}")
-        return int(found.group(1))
-
-    return ArenaRecording(
-        total_bytes=figure(r"Arena allocation total (\d+) bytes"),
-        head_bytes=figure(r"Arena allocation head (\d+) bytes"),
-        tail_bytes=figure(r"Arena allocation tail (\d+) bytes"),
-        persistent_buffer_bytes=figure(r"'Persistent buffer data' used (\d+) bytes"),
-        tensor_count=len(graph.tensors),
-        operator_count=len(graph.operators),
-        runtime=version,
-    )
+def _choose_backend(backend: str | None) -> str:
+    if backend is None:
+        return "litert" if tflm_version() is None else "tflm"
+    if backend not in BACKENDS:
+        near = get_close_matches(backend, BACKENDS, 1)
+        raise ValueError(
+            f"`backend` must be one of {', '.join(BACKENDS)}, received {backend!r}. "
+            + (f"Did you mean {near[0]!r}?" if near else "Leave it out to take what is installed.")
+        )
+    if backend == "tflm" and tflm_version() is None:
+        raise InterpreterError(
+            "`backend` 'tflm' must be installed, received none. Install tflite_micro (Linux on "
+            "x86-64, CPython 3.10 to 3.13), or take 'litert'."
+        )
+    return backend
 
 
-_CAPTURE = threading.Lock()
-
-
-@contextmanager
-def _captured_stderr() -> Iterator[Callable[[], str]]:
-    with _CAPTURE, tempfile.TemporaryFile() as file:
-        text: list[str] = []
-        sys.stderr.flush()
-        saved = os.dup(2)
-        os.dup2(file.fileno(), 2)
-
-        def read() -> str:
-            if not text:
-                file.seek(0)
-                return file.read().decode(errors="replace")
-            return text[0]
-
-        try:
-            yield read
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            file.seek(0)
-            text.append(file.read().decode(errors="replace"))
+def _end_spec(graph: Graph, ends: str) -> TensorSpec:
+    indices = getattr(graph, ends)
+    if len(indices) != 1:
+        raise InterpreterError(
+            f"`data` must have one of its {ends}, received {len(indices)}. "
+            "Cut the tree where one tensor passes."
+        )
+    spec = TensorSpec.from_tensor(graph.tensors[indices[0]])
+    if spec.shape[0] != 1:
+        raise InterpreterError(
+            f"`data` must have a batch of 1 in its {ends}, received shape {spec.shape}. "
+            "Convert the node with the batch fixed to 1."
+        )
+    return spec
