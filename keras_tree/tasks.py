@@ -6,7 +6,9 @@ business, and which nodes a task runs is the tree's.
 
 import dataclasses
 import difflib
+import inspect
 import math
+import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -77,13 +79,13 @@ class Task:
     def __post_init__(self) -> None:
         check_name("task", self.name)
         set_field = object.__setattr__
-        set_field(self, "metrics", as_tuple(self.name, "metrics", self.metrics))
+        metrics = as_tuple(self.name, "metrics", self.metrics)
+        set_field(self, "metrics", checked_metrics(self.name, metrics))
         set_field(self, "labels", as_tuple(self.name, "labels", self.labels))
         set_field(self, "weight", checked_weight(self.name, self.weight))
         set_field(self, "missing_label", checked_missing_label(self.name, self.missing_label))
         set_field(self, "auxiliary", bool(self.auxiliary))
         check_loss(self.name, self.loss)
-        check_metrics(self.name, self.metrics)
         check_labels(self.name, self.labels)
 
     def to_config(self) -> dict[str, Any]:
@@ -106,7 +108,23 @@ class Task:
 
 def serialize(value: Any) -> Any:
     """Return a loss or a metric as plain data; a name stays a name."""
-    return value if isinstance(value, str) else keras.saving.serialize_keras_object(value)
+    if isinstance(value, str):
+        return value
+    config = keras.saving.serialize_keras_object(value)
+    if isinstance(value, keras.losses.Loss):
+        config["config"] = {**forgotten_arguments(value), **config["config"]}
+    return config
+
+
+def forgotten_arguments(loss: keras.losses.Loss) -> dict[str, Any]:
+    """Return the arguments of a loss that its own configuration may leave out.
+
+    Keras 3.15 forgets `delta` of Huber, `axis` of CosineSimilarity and of
+    SparseCategoricalCrossentropy, and the `dtype` of every loss.
+    """
+    known = inspect.signature(type(loss)).parameters
+    arguments = {**getattr(loss, "_fn_kwargs", {}), "dtype": loss.dtype}
+    return {name: value for name, value in arguments.items() if name in known}
 
 
 def deserialize(value: Any) -> Any:
@@ -130,11 +148,7 @@ def as_tuple(task: str, argument: str, values: Any) -> tuple[Any, ...]:
 
 def checked_weight(task: str, weight: Any) -> float:
     """Return the weight as a float; refuse what is negative or not finite."""
-    if (
-        isinstance(weight, bool)
-        or not isinstance(weight, int | float)
-        or not 0 <= weight < math.inf
-    ):
+    if not is_number(weight) or not 0 <= weight < math.inf:
         raise ValueError(
             f"`weight` of task {task!r} must be a finite number of at least 0, the factor of its "
             f"loss in the sum. Received: {weight!r}. Leave it out for 1.0."
@@ -142,11 +156,16 @@ def checked_weight(task: str, weight: Any) -> float:
     return float(weight)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number of Python or NumPy, and no bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def checked_missing_label(task: str, value: Any) -> float | None:
     """Return the missing label as a float, or None; NaN needs no naming, for it always counts."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise ValueError(
             f"`missing_label` of task {task!r} must be a number or None. Received: {value!r}. "
             "NaN labels are always treated as missing."
@@ -176,29 +195,12 @@ def metric_name(metric: Any) -> str:
     """Return the name under which a metric is reported."""
     if isinstance(metric, str):
         return metric
-    if isinstance(metric, Mapping):
-        config = metric.get("config", {})
-        return str(config.get("name", metric) if isinstance(config, Mapping) else config)
     return str(getattr(metric, "name", None) or getattr(metric, "__name__", metric))
 
 
-def check_metrics(task: str, metrics: tuple[Any, ...]) -> None:
-    """Refuse what is no Keras metric, and two metrics that would be reported under one name."""
-    for metric in metrics:
-        if isinstance(metric, str) and metric not in RESOLVED_METRICS:
-            try:
-                keras.metrics.get(metric)
-            except ValueError:
-                known = {name for name in dir(keras.metrics) if name[0] != "_"} | RESOLVED_METRICS
-                raise ValueError(
-                    f"`metrics` of task {task!r} must be Keras metrics. Received: {metric!r}. "
-                    f"{near_names(metric, sorted(known))}"
-                ) from None
-        elif not isinstance(metric, str | Mapping) and not callable(metric):
-            raise ValueError(
-                f"`metrics` of task {task!r} must be names, `keras.metrics.Metric` instances or "
-                f"their configs. Received: {metric!r}. Pass for example ('accuracy',)."
-            )
+def checked_metrics(task: str, metrics: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the metrics, configs read; refuse what is none, and two reported under one name."""
+    metrics = tuple(as_metric(task, metric) for metric in metrics)
     names = [metric_name(metric) for metric in metrics]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -206,6 +208,29 @@ def check_metrics(task: str, metrics: tuple[Any, ...]) -> None:
             f"`metrics` of task {task!r} must have different names, as each is reported under its "
             f"own. Received twice: {', '.join(twice)}. Give one of them another `name`."
         )
+    return metrics
+
+
+def as_metric(task: str, metric: Any) -> Any:
+    """Return a metric's name, the metric itself or the one of a config; refuse anything else."""
+    try:
+        if isinstance(metric, Mapping) or (
+            isinstance(metric, str) and metric not in RESOLVED_METRICS
+        ):
+            found = keras.metrics.get(metric)
+            return metric if isinstance(metric, str) else found
+    except (ValueError, TypeError):
+        known = {name for name in dir(keras.metrics) if name[0] != "_"} | RESOLVED_METRICS
+        hint = near_names(metric, sorted(known)) if isinstance(metric, str) else "Pass its name."
+        raise ValueError(
+            f"`metrics` of task {task!r} must be Keras metrics. Received: {metric!r}. {hint}"
+        ) from None
+    if not isinstance(metric, str) and not callable(metric):
+        raise ValueError(
+            f"`metrics` of task {task!r} must be names, `keras.metrics.Metric` instances or "
+            f"their configs. Received: {metric!r}. Pass for example ('accuracy',)."
+        )
+    return metric
 
 
 def check_labels(task: str, labels: tuple[Any, ...]) -> None:
