@@ -156,6 +156,12 @@ def _read_quantization(
             f"{len(scales)} scales and {len(zero_points)} zero points for {channels} channels on "
             f"axis {axis}. {_DAMAGED}"
         )
+    wrong = [scale for scale in scales if not 0 <= scale < math.inf]
+    if wrong:
+        raise FlatbufferError(
+            f"`data` must hold finite scales of at least 0 for {where}, received {wrong[0]}. "
+            f"{_DAMAGED}"
+        )
     return Quantization(scales, zero_points, axis)
 
 
