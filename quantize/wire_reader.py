@@ -15,11 +15,12 @@ from typing import Any
 from quantize.schema import TABLES, UNIONS, Field
 from quantize.wire import IDENTIFIER, NUMBERS, FlatbufferError, Table, Vector
 
-# Objects that lie apart are read once each, so their bytes sum to the file's. Overlapping ones could
-# ask for memory without end; the slack allows an object that is read as several kinds.
+# Objects that lie apart are read once each, so their bytes sum to the file's. Overlapping ones
+# could ask for memory without end; the slack allows an object that is read as several kinds.
 _OVERLAP = 4
-# An object that several places share is read once, but whoever walks the tables meets it once a place.
-# Vectors of one object could ask for work without end; a stripped node shares about threefold.
+# An object that several places share is read once, but whoever walks the tables meets it at every
+# place. Vectors of one object could ask for work without end; a stripped node comes to twice its
+# bytes at most.
 _SHARING = 64
 
 
