@@ -10,6 +10,9 @@ import difflib
 from collections.abc import Sequence
 
 from deploy.footprint import Footprint, footprint
+from deploy.footprint.cores import CoreError
+from deploy.footprint.ram import RamError
+from deploy.footprint.rom import RomError
 from deploy.next_steps import next_steps
 from deploy.units import format_bytes
 from deploy.verdict import BudgetReport, Check, Part, Usage, Verdict
@@ -46,11 +49,15 @@ def judge(bundle: Bundle, one: Check) -> Verdict:
     """Hold a bundle against one check.
 
     Raises:
-        BudgetError: The check names an unknown task or an impossible limit.
+        BudgetError: The check names an unknown task or an impossible limit, its kernels are not for
+            the board's core, or the cost of an operator is not known.
     """
     _refuse_unknown_tasks(bundle, one)
     _refuse_impossible_limits(one)
-    found = footprint(bundle, one.board, one.tasks, one.kernels)
+    try:
+        found = footprint(bundle, one.board, one.tasks, one.kernels)
+    except (CoreError, RomError, RamError) as error:
+        raise BudgetError(f"Check '{one.name}': {error}") from error
     rom, ram = _rom_usage(one, found), _ram_usage(one, found)
     steps = () if rom.fits and ram.fits else next_steps(bundle, one, found, rom, ram)
     return Verdict(one, found, rom, ram, steps, (*_limit_notes(one), *found.notes))

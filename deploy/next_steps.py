@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from quantize.bundle import Bundle
 
 _SHOWN_PER_MEMORY = 3
+_KERNEL_ADVICE = {
+    "reference": "use the reference kernels, which are slower",
+    "cmsis-nn": "use the CMSIS-NN kernels",
+    "cmsis-nn-int8": "register the int8-only CMSIS-NN kernels",
+}
+_SUBSTITUTES = {
+    "SOFTMAX": "the largest logit names the same class",
+    "LOGISTIC": "the logit is above 0 where it is above one half",
+}
+# A network cannot do without the layers that hold its weights, nor a runtime without these.
+_NEEDED_OPERATORS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "RESHAPE"})
 
 
 @dataclass(frozen=True)
@@ -28,10 +39,10 @@ class Step:
     """One thing to change.
 
     Args:
-        memory: "ROM" or "RAM", the memory it is for.
+        memory: The memory it is for: "ROM", "RAM", or "both".
         text: What to do, without figures.
         saved_bytes: What it saves of that memory; 0 where only doing it tells.
-        is_enough: Whether that memory then fits.
+        is_enough: Whether that memory then fits; of "both", whether both do.
     """
 
     memory: str
@@ -68,12 +79,16 @@ def next_steps(
         tried = [
             *_other_kernels(bundle, one, found, usage),
             *_fewer_tasks(bundle, one, found, usage),
-            *(_costly_operator(bundle, one, found, usage) if usage.memory == "ROM" else ()),
-            *(_one_path_at_a_time(bundle, one, found, usage) if usage.memory == "RAM" else ()),
-            *(_largest_activations(found, usage) if usage.memory == "RAM" else ()),
+            *(
+                _costly_operator(bundle, one, found, usage)
+                if usage.memory == "ROM"
+                else _one_path_at_a_time(bundle, one, found, usage)
+            ),
         ]
-        useful = [step for step in tried if step.saved_bytes >= 0]
+        useful = [step for step in tried if step.saved_bytes > 0]
         ordered = sorted(useful, key=lambda step: (not step.is_enough, -step.saved_bytes))
+        if usage.memory == "RAM":
+            ordered.append(_smaller_activations(found))
         steps += ordered[:_SHOWN_PER_MEMORY]
     return (*steps, *_board_that_fits(bundle, one, rom, ram))
 
@@ -98,7 +113,7 @@ def _other_kernels(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -
             after = footprint(bundle, one.board, one.tasks, kernels)
         except CoreError:  # CMSIS-NN is made for Cortex-M only
             continue
-        yield _step(usage, f"register the {kernels} kernels", _saved(usage, found, after))
+        yield _step(usage, _KERNEL_ADVICE[kernels], _saved(usage, found, after))
 
 
 def _fewer_tasks(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> Iterator[Step]:
@@ -117,13 +132,14 @@ def _costly_operator(bundle: Bundle, one: Check, found: Footprint, usage: Usage)
     saved = {
         name: found.runtime.kernel_bytes
         - runtime_rom(names - {name}, one.board.core, found.kernels, one.board.fpu).kernel_bytes
-        for name in sorted(names)
+        for name in sorted(names - _NEEDED_OPERATORS)
     }
     if not saved:
         return
     name = max(saved, key=lambda name: saved[name])
-    users = [node for node in found.nodes if name in bundle.nodes[node].operators]
-    yield _step(usage, f"do without {name} (in {', '.join(users)})", saved[name])
+    users = ", ".join(node for node in found.nodes if name in bundle.nodes[node].operators)
+    hint = f"; {_SUBSTITUTES[name]}" if name in _SUBSTITUTES else ""
+    yield _step(usage, f"do without {name} (in {users}{hint})", saved[name])
 
 
 def _one_path_at_a_time(
@@ -139,14 +155,14 @@ def _one_path_at_a_time(
     )
 
 
-def _largest_activations(found: Footprint, usage: Usage) -> Iterator[Step]:
-    """The node whose activations fill the shared part of the arena."""
+def _smaller_activations(found: Footprint) -> Step:
+    """Another architecture of the node whose activations fill the shared part of the arena."""
     node = max(found.nodes.values(), key=lambda node: node.arena.head_bytes)
     text = (
         f"shrink the largest activations, {format_bytes(node.arena.head_bytes)} in {node.name}: a "
         "smaller input, or a stride in an earlier layer"
     )
-    yield Step(usage.memory, text, 0, False)
+    return Step("RAM", text, 0, False)
 
 
 def _board_that_fits(bundle: Bundle, one: Check, rom: Usage, ram: Usage) -> Iterator[Step]:
@@ -168,6 +184,5 @@ def _board_that_fits(bundle: Bundle, one: Check, rom: Usage, ram: Usage) -> Iter
             )
         rom_bytes, ram_bytes = seen[core]
         if rom_bytes <= board.rom_slot_bytes and ram_bytes <= board.ram_bytes:
-            memory = rom.memory if not rom.fits else ram.memory
-            yield Step(memory, f"take a larger board: {board.name}", 0, True)
+            yield Step("both", f"take a larger board: {board.name}", 0, True)
             return

@@ -117,6 +117,25 @@ class Usage:
         """The part that takes the most."""
         return max(self.parts, key=lambda part: part.size_bytes)
 
+    @property
+    def message(self) -> str:
+        """By how much it is over and its largest part, or how close it is; empty when it fits."""
+        sums = f"{format_bytes(self.used_bytes)} of {format_bytes(self.limit_bytes)}"
+        if self.is_close:
+            free, highest = format_bytes(self.free_bytes), format_bytes(self.highest_bytes)
+            return (
+                f"{self.memory} fits with {free} to spare: {sums}, but the estimate's error "
+                f"reaches up to {highest}"
+            )
+        if self.fits:
+            return ""
+        part = self.largest_part
+        name = f"node {part.name}" if part.group == "nodes" else part.name
+        return (
+            f"{self.memory} is {format_bytes(self.over_bytes)} over: {sums}; largest part: {name}, "
+            f"{format_bytes(part.size_bytes)}"
+        )
+
     def group_bytes(self, group: str) -> int:
         """Sum over the parts of one group."""
         return sum(part.size_bytes for part in self.parts if part.group == group)
@@ -159,22 +178,8 @@ class Verdict:
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """By how much each memory is over its limit or close to it, and its largest part."""
-        told = []
-        for usage in (self.rom, self.ram):
-            sums = f"{format_bytes(usage.used_bytes)} of {format_bytes(usage.limit_bytes)}"
-            if not usage.fits:
-                part = usage.largest_part
-                told.append(
-                    f"{usage.memory} is {format_bytes(usage.over_bytes)} over: {sums}; the largest "
-                    f"part is {part.name} with {format_bytes(part.size_bytes)}"
-                )
-            elif usage.is_close:
-                told.append(
-                    f"{usage.memory} fits with {format_bytes(usage.free_bytes)} to spare: {sums}, "
-                    f"but the estimate's error reaches up to {format_bytes(usage.highest_bytes)}"
-                )
-        return tuple(told)
+        """What there is to say of either memory."""
+        return tuple(usage.message for usage in (self.rom, self.ram) if usage.message)
 
 
 @dataclass(frozen=True)

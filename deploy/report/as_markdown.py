@@ -100,9 +100,9 @@ def _parts(report: BudgetReport) -> Iterator[str]:
     for verdict in report.verdicts:
         yield f"- **{_text(verdict.check.name)}** ({phrases.board_line(verdict)})"
         for usage in (verdict.rom, verdict.ram):
-            sums = f"{phrases.used_of_limit(usage)} = {phrases.sum_of_parts(usage)}"
+            sums = f"{phrases.used_of_limit(usage)} = {' + '.join(phrases.parts(usage))}"
             yield f"  - {usage.memory} {sums}; error {phrases.error_band(usage.error_percent)}"
-        yield f"  - kernels: {_text(phrases.kernels_by_operator(verdict.footprint))}"
+        yield f"  - kernels: {_text(', '.join(phrases.kernels_by_operator(verdict.footprint)))}"
         for note in verdict.notes:
             yield f"  - note: {_text(note)}"
 

@@ -112,8 +112,8 @@ def limit_origin(usage: Usage) -> str:
     return "the board's application slot" if usage.memory == "ROM" else "the board's main block"
 
 
-def sum_of_parts(usage: Usage) -> str:
-    """A memory as the sum of its parts in bytes: "model 21,910 + runtime core 10,896 + ..."."""
+def parts(usage: Usage) -> list[str]:
+    """What a memory is the sum of, in bytes: ["model 21,910", "runtime core 10,896", ...]."""
     terms = []
     if usage.group_bytes("nodes"):
         terms.append(f"model {usage.group_bytes('nodes'):,}")
@@ -122,7 +122,7 @@ def sum_of_parts(usage: Usage) -> str:
         for part in usage.parts
         if part.group != "nodes" and part.size_bytes
     ]
-    return " + ".join(terms)
+    return terms
 
 
 def used_of_limit(usage: Usage) -> str:
@@ -130,12 +130,12 @@ def used_of_limit(usage: Usage) -> str:
     return f"{usage.used_bytes:,} of {usage.limit_bytes:,} bytes ({limit_origin(usage)})"
 
 
-def kernels_by_operator(found: Footprint, most: int = 6) -> str:
+def kernels_by_operator(found: Footprint, most: int = 6) -> list[str]:
     """The operators whose kernels take the most bytes, shared code shared out among them."""
     ordered = sorted(found.runtime.by_operator.items(), key=lambda item: -item[1])
     terms = [f"{name} {size:,}" for name, size in ordered[:most]]
     rest = sum(size for _, size in ordered[most:])
-    return ", ".join([*terms, f"others {rest:,}"] if rest else terms)
+    return [*terms, f"others {rest:,}"] if rest else terms
 
 
 def model_size(report: BudgetReport) -> str:

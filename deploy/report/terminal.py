@@ -14,6 +14,7 @@ from deploy.verdict import BudgetReport, Usage, Verdict
 
 _COLOURS = {"OVER": "31;1", "close": "33", "fits": "32", "heading": "1", "note": "2"}
 _NARROWEST, _WIDEST = 72, 120
+_GLUE = "\N{NO-BREAK SPACE}"
 _ARENA_NOTE = (
     "Sizes in bytes; arena: on {verdict.check.board.name}, each by itself; share: shared nodes are "
     "split among their tasks."
@@ -102,23 +103,39 @@ def _shortened(name: str, width: int) -> str:
 
 def _explanation(verdict: Verdict, width: int, colour: bool) -> Iterator[str]:
     """Why a check ended as it did: what is over, what to do next, and the parts."""
-    word = phrases.verdict_word(verdict)
     yield _paint(verdict.check.name, "heading", colour)
     board = f"{verdict.check.board.title}, {phrases.board_line(verdict)}"
     yield from _labelled("board", board, width, colour, "heading")
-    for message in verdict.messages:
-        yield from _labelled(word, message, width, colour, word)
-    for number, step in enumerate(verdict.next_steps):
-        yield from _labelled("" if number else "next", str(step), width, colour, "heading")
     for usage in (verdict.rom, verdict.ram):
-        parts = phrases.sum_of_parts(usage)
+        if usage.message:
+            word = "close" if usage.fits else "OVER"
+            yield from _labelled(word, usage.message, width, colour, word)
+        yield from _steps(verdict, usage.memory, width, colour)
+    yield from _steps(verdict, "both", width, colour)
+    for usage in (verdict.rom, verdict.ram):
         yield from _labelled(usage.memory, phrases.used_of_limit(usage), width, colour, "heading")
-        yield from _labelled("", f"= {parts}", width, colour, "heading")
+        yield from _labelled("", _sum(phrases.parts(usage)), width, colour, "heading")
         if usage.memory == "ROM":
-            by_operator = f"kernels: {phrases.kernels_by_operator(verdict.footprint)}"
-            yield from _labelled("", by_operator, width, colour, "heading")
+            operators = ", ".join(map(_glued, phrases.kernels_by_operator(verdict.footprint)))
+            yield from _labelled("", f"kernels: {operators}", width, colour, "heading")
     for note in verdict.notes:
         yield from _labelled("note", note, width, colour, "note")
+
+
+def _steps(verdict: Verdict, memory: str, width: int, colour: bool) -> Iterator[str]:
+    """What to do next about one memory."""
+    steps = [step for step in verdict.next_steps if step.memory == memory]
+    for number, step in enumerate(steps):
+        yield from _labelled("" if number else "next", str(step), width, colour, "heading")
+
+
+def _sum(terms: Sequence[str]) -> str:
+    return f"= {' + '.join(map(_glued, terms))}"
+
+
+def _glued(term: str) -> str:
+    """A term that keeps its name and its figure on one line, until `_labelled` wrapped it."""
+    return term.replace(" ", _GLUE)
 
 
 def _labelled(label: str, text: str, width: int, colour: bool, style: str) -> Iterator[str]:
@@ -126,7 +143,7 @@ def _labelled(label: str, text: str, width: int, colour: bool, style: str) -> It
     lines = textwrap.wrap(text, width - 10, break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(lines):
         shown = label if number == 0 else ""
-        yield f"  {_paint(f'{shown:6}', style, colour)}  {line}"
+        yield f"  {_paint(f'{shown:6}', style, colour)}  {line.replace(_GLUE, ' ')}"
 
 
 def _bundle(report: BudgetReport, width: int, colour: bool) -> list[list[str]]:

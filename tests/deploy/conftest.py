@@ -1,7 +1,9 @@
 """A hand-made bundle of three tasks, and what it costs on boards: for budgets and renderings."""
 
+import importlib.util
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -159,13 +161,55 @@ def one_over(report_of) -> BudgetReport:
 
 @pytest.fixture
 def twelve(report_of) -> BudgetReport:
-    over = Step("ROM", "take a larger board: blackpill-f411ce", 0, True)
+    over = Step("both", "take a larger board: blackpill-f411ce", 0, True)
     names = [
         "nano33ble", "nucleo-f411re", "nucleo-g071rb", "nucleo-f746zg", "nucleo-h743zi",
         "pico", "pico2", "esp32-s3", "esp32-c3", "corstone-300-fvp", "teensy41",
     ]  # fmt: skip
     close = verdict("bluepill", rom=66_000, called="release build on the small board")
     return report_of(*map(verdict, names), close, verdict("bluepill", next_steps=(over,)))
+
+
+@pytest.fixture(scope="session")
+def device_bundle() -> Bundle:
+    """Real int8 nodes, written by hand without TensorFlow: a trunk, a classifier, a regression."""
+    source = Path(__file__).parents[1] / "quantize" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("hand_made_nodes", source)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+
+    def branch(units: int, seed: int, is_classifier: bool) -> bytes:
+        writer = made.FlatbufferWriter()
+        features = writer.tensor((1, 4, 4, 8), "INT8", 0.05, -128)
+        shape = writer.tensor((2,), "INT32", data=np.array([-1, 128], np.int32))
+        flat = writer.tensor((1, 128), "INT8", 0.05, -128)
+        writer.operator("RESHAPE", [features, shape], [flat], writer.schema.ReshapeOptionsT())
+        output = made.dense(writer, flat, 128, units, 0.1, 3, seed)
+        if is_classifier:
+            options = writer.schema.SoftmaxOptionsT()
+            options.beta = 1.0
+            logits, output = output, writer.tensor((1, units), "INT8", 1 / 256, -128)
+            writer.operator("SOFTMAX", [logits], [output], options, 2)
+        return writer.bytes([features], [output])
+
+    writer = made.FlatbufferWriter()
+    image = writer.tensor((1, 8, 8, 1), "INT8", 0.004, -128)
+    wide = made.convolution(writer, image, (1, 8, 8, 1), 8, 0.04, 1)
+    last = made.convolution(writer, wide, (1, 8, 8, 8), 8, 0.05, 2, "DEPTHWISE_CONV_2D", 2)
+    flatbuffers = {
+        "trunk": writer.bytes([image], [last]),
+        "digit": branch(5, 3, True),
+        "angle": branch(1, 5, False),
+    }
+    paths = {"digit": ("trunk", "digit"), "angle": ("trunk", "angle")}
+    bundle = made.bundle_of(flatbuffers, paths)
+    return replace(bundle, name="device", input_normalization=InputNormalization(1 / 255))
+
+
+@pytest.fixture(scope="session")
+def bundle_folder(device_bundle, tmp_path_factory) -> Path:
+    """The bundle above on disk; read only."""
+    return device_bundle.save(tmp_path_factory.mktemp("bundles") / "device")
 
 
 @pytest.fixture

@@ -98,9 +98,8 @@ def test_worst_first_and_over_budget_before_all(bundle):
 def test_messages_name_the_overrun_the_sum_and_the_largest_part(bundle):
     verdict = check(bundle, [Check("nano", NANO, None, 60 * 1024, 10 * 1024)]).verdicts[0]
     assert verdict.messages == (
-        "ROM is 4.0 KiB over: 64.0 KiB of 60.0 KiB; the largest part is kernels with 31.9 KiB",
-        "RAM is 1.5 KiB over: 11.5 KiB of 10.0 KiB; the largest part is activations (trunk) with "
-        "6.1 KiB",
+        "ROM is 4.0 KiB over: 64.0 KiB of 60.0 KiB; largest part: kernels, 31.9 KiB",
+        "RAM is 1.5 KiB over: 11.5 KiB of 10.0 KiB; largest part: activations (trunk), 6.1 KiB",
     )
 
 

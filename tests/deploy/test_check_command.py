@@ -1,0 +1,308 @@
+"""`keras-tree check` on a bundle on disk: settings, files, formats, exit codes, and its speed."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    """Run where no budget file lies about."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def report_of(capsys, *arguments: object) -> dict:
+    """The JSON report of a run, whatever its exit code."""
+    main(["check", *map(str, arguments), "--format", "json"])
+    return json.loads(capsys.readouterr().out)
+
+
+def test_exit_codes_follow_the_verdict(bundle_folder, capsys):
+    fits = ["check", str(bundle_folder), "--board", "nano33ble"]
+    assert main(fits) == 0
+    assert "fits   nano33ble" in capsys.readouterr().out
+    assert main([*fits, "--rom", "20 KiB"]) == 1
+    assert "OVER   nano33ble" in capsys.readouterr().out
+    assert main([*fits, "--board", "bluepill", "--ram", "1 KiB"]) == 1
+
+
+def test_settings_of_the_command_line(bundle_folder, capsys):
+    told = report_of(
+        capsys, bundle_folder, "--board", "nano33ble", "--rom", "200 KiB", "--ram", "64 KiB",
+        "--reserve-rom", "10 KiB", "--reserve-ram", "4096", "--tasks", "angle",
+        "--kernels", "reference",
+    )  # fmt: skip
+    (one,) = told["checks"]
+    assert one["rom"]["limit_bytes"] == 204_800
+    assert one["ram"]["limit_bytes"] == 65_536
+    assert one["rom"]["parts"][-1] == {"name": "the reserve", "group": "reserve", "bytes": 10_240}
+    assert one["ram"]["parts"][-1]["bytes"] == 4096
+    assert [task["name"] for task in one["tasks"]] == ["angle"]
+    assert one["kernels"] == "reference"
+
+
+def test_parts_and_saving_are_the_bundles(bundle_folder, device_bundle, capsys):
+    (one,) = report_of(capsys, bundle_folder, "--board", "nano33ble")["checks"]
+    sizes = {node.name: node.rom_bytes for node in device_bundle.nodes.values()}
+    parts = {part["name"]: part["bytes"] for part in one["rom"]["parts"]}
+    assert {name: parts[name] for name in sizes} == sizes
+    # Two tasks on one trunk: exactly one trunk is saved.
+    assert one["saved_bytes"] == sizes["trunk"]
+    assert sum(one["kernel_bytes_by_operator"].values()) == parts["kernels"]
+
+
+def test_all_boards(bundle_folder, capsys):
+    told = report_of(capsys, bundle_folder, "--board", "all")
+    percents = [max(c["rom"]["percent"], c["ram"]["percent"]) for c in told["checks"]]
+    assert len(percents) > 50
+    assert percents == sorted(percents, reverse=True)
+
+
+def test_a_board_given_twice_is_checked_once(bundle_folder, capsys):
+    told = report_of(capsys, bundle_folder, "--board", "pico", "--board", "pico")
+    assert len(told["checks"]) == 1
+
+
+BUDGET = """
+[project]
+bundle = "{bundle}"
+reserve_rom = "1 KiB"
+[[board]]
+use = "nano33ble"
+rom = "400 KiB"
+[[check]]
+name = "angle only"
+board = "nano33ble"
+tasks = ["angle"]
+[[check]]
+board = "bluepill"
+"""
+
+
+@pytest.fixture
+def budget_file(bundle_folder, tmp_path) -> Path:
+    shutil.copytree(bundle_folder, tmp_path / "copied")
+    path = tmp_path / "keras-tree.toml"
+    path.write_text(BUDGET.format(bundle="copied"))
+    return path
+
+
+def test_a_budget_file_in_the_current_folder(budget_file, capsys):
+    told = report_of(capsys)
+    assert {check["name"] for check in told["checks"]} == {"angle only", "bluepill"}
+    one = next(check for check in told["checks"] if check["name"] == "angle only")
+    assert one["rom"]["limit_bytes"] == 400 * 1024
+    assert [task["name"] for task in one["tasks"]] == ["angle"]
+
+
+def test_a_budget_file_that_is_named(budget_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    told = report_of(capsys, "--config", budget_file)
+    assert len(told["checks"]) == 2
+
+
+def test_the_table_of_a_pyproject(budget_file, tmp_path, capsys):
+    text = budget_file.read_text().replace("[project]", "[tool.keras-tree.project]")
+    text = text.replace("[[board]]", "[[tool.keras-tree.board]]")
+    text = text.replace("[[check]]", "[[tool.keras-tree.check]]")
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'firmware'\n" + text)
+    budget_file.unlink()
+    assert len(report_of(capsys)["checks"]) == 2
+
+
+def test_the_command_line_wins_over_the_file(budget_file, capsys):
+    (one,) = report_of(capsys, "--board", "nano33ble", "--ram", "9 KiB")["checks"]
+    assert one["rom"]["limit_bytes"] == 400 * 1024
+    assert one["ram"]["limit_bytes"] == 9 * 1024
+    assert one["rom"]["parts"][-1]["group"] == "reserve"
+    assert [task["name"] for task in one["tasks"]] == ["digit", "angle"]
+
+
+@pytest.mark.parametrize("form", ["json", "markdown", "terminal"])
+def test_an_output_file_and_the_screen(bundle_folder, tmp_path, capsys, form):
+    (tmp_path / "report").write_text("old")
+    command = ["check", str(bundle_folder), "--board", "pico", "--format", form]
+    assert main([*command, "--output", "report"]) == 0
+    assert "fits   pico" in capsys.readouterr().out
+    text = (tmp_path / "report").read_text()
+    start = {"json": "{\n", "markdown": "### keras-tree: device", "terminal": "device: 2 tasks"}
+    assert text.startswith(start[form])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report"]
+
+
+def test_an_output_file_on_a_device_is_written_directly(bundle_folder):
+    assert main(["check", str(bundle_folder), "--board", "pico", "--output", "/dev/null"]) == 0
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("target", ["gone/report.json", "file/report.json", "folder", "/dev/full"])
+def test_an_output_file_that_cannot_be_written_ends_with_2(bundle_folder, tmp_path, capsys, target):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    assert main(["check", str(bundle_folder), "--board", "pico", "--output", target]) == 2
+    error = capsys.readouterr().err
+    assert target in error
+    assert "`--output` must be a file that can be written" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def cut_a_node(folder: Path) -> None:
+    node = folder / "nodes" / "digit.tflite"
+    node.write_bytes(node.read_bytes()[:-100])
+
+
+def make_it_newer(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["format_version"] = 99
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (shutil.rmtree, "copied"),
+        (cut_a_node, "digit.tflite"),
+        (make_it_newer, "99"),
+        (lambda folder: (folder / "manifest.json").unlink(), "manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json"),
+        (lambda folder: (folder / "nodes" / "trunk.tflite").unlink(), "trunk.tflite"),
+    ],
+)
+def test_a_spoilt_bundle_ends_with_2_and_names_the_file(
+    bundle_folder, tmp_path, capsys, spoil, said
+):
+    copied = shutil.copytree(bundle_folder, tmp_path / "copied")
+    spoil(copied)
+    assert main(["check", str(copied), "--board", "pico"]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "a board is expected, none was given and there is no keras-tree.toml"),
+        (["--board", "pico"], "a bundle's folder is expected"),
+        (["B", "--board", "nano33bel"], "Did you mean 'nano33ble'?"),
+        (["B", "--board", "gone.toml"], "must be a readable TOML file"),
+        (["B", "--board", "pico", "--tasks", "digits"], "Did you mean 'digit'?"),
+        (["B", "--board", "pico", "--tasks", ","], "must name a task, received none"),
+        (["B", "--board", "pico", "--rom", "64 KB"], "`--rom` must have a unit with one meaning"),
+        (["B", "--board", "pico", "--rom", "0"], "`rom` of check 'pico' must be above 0"),
+        (["B", "--board", "pico", "--ram", "1 MiB"], "of RAM on pico, received 1,024.0 KiB"),
+        (["B", "--board", "pico", "--kernels", "fast"], "`kernels` must be one of reference"),
+        (["B", "--board", "esp32-c3", "--kernels", "cmsis-nn"], "made for Arm Cortex-M"),
+        (["B", "--config", "gone.toml"], "gone.toml: a readable TOML file is expected"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_message(bundle_folder, capsys, arguments, said):
+    given = [str(bundle_folder) if word == "B" else word for word in arguments]
+    assert main(["check", *given]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_broken_budget_file_ends_with_2(budget_file, capsys):
+    budget_file.write_text("[[board]]\nuse = 'nano33bel'\n")
+    assert main(["check", "copied"]) == 2
+    assert "keras-tree.toml: [[board]] nano33bel: No board" in capsys.readouterr().err
+
+
+def in_a_process(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", _COMMAND, "check", *map(str, arguments)]
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=settings)
+
+
+_COMMAND = """
+import sys
+from deploy.cli import main
+code = main()
+heavy = {"tensorflow", "keras", "tf_keras", "tflite_micro", "sklearn", "PIL"}
+print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def test_it_loads_neither_tensorflow_nor_keras_and_is_fast(bundle_folder):
+    seconds = []
+    for arguments in (["--board", "nano33ble"], ["--board", "bluepill", "--rom", "1 KiB"]) * 2:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = in_a_process(bundle_folder, *arguments)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert done.stderr.strip() == "[]"
+        assert done.returncode == (1 if "--rom" in arguments else 0)
+    # Time of the processor, which a busy machine does not stretch: 0.33 s measured on 2 cores.
+    assert min(seconds) < 1.0, seconds
+
+
+def test_a_log_is_plain_and_its_width_is_fixed(bundle_folder):
+    done = in_a_process(bundle_folder, "--board", "nano33ble", COLUMNS="", TERM="xterm-256color")
+    assert "\x1b" not in done.stdout
+    assert done.stdout.isascii()
+    assert 90 < max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("environment", "is_coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)],
+)
+def test_colour_only_on_a_terminal(bundle_folder, environment, is_coloured):
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    settings = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    settings.pop("NO_COLOR", None)
+    command = [sys.executable, "-m", "deploy.cli", "check", str(bundle_folder), "--board", "pico"]
+    process = subprocess.Popen(command, stdout=slave, env={**settings, **environment})
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            block = os.read(master, 65536)
+        except OSError:  # the other side is closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(master)
+    assert process.wait(30) == 0
+    assert b"pico" in shown
+    assert (b"\x1b[" in shown) == is_coloured
+
+
+def test_a_reader_that_leaves_does_not_change_the_verdict(bundle_folder):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "deploy.cli", "check", str(bundle_folder), "--board", "pico"]
+    settings = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, "--rom", "9 KiB"], stdout=write, stderr=subprocess.PIPE, text=True, env=settings
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_an_output_file_is_written_through_a_link(bundle_folder, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "report").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "report")
+    assert main(["check", str(bundle_folder), "--board", "pico", "--output", "link"]) == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "report").read_text().startswith("device: ")
