@@ -63,6 +63,8 @@ class Node:
         operators: Distinct operator names, sorted.
         arena: What TensorFlow Lite Micro recorded when it allocated the node on a 64-bit host, or
             None where its wheel is not installed.
+        source_sha256: Hex digest of what the node was made of, its layers and float weights, or
+            None where that is not known. A node of an equal digest need not be converted again.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Node:
     output: TensorSpec
     operators: tuple[str, ...]
     arena: ArenaRecording | None = None
+    source_sha256: str | None = None
 
     @property
     def rom_bytes(self) -> int:
@@ -124,6 +127,8 @@ class Seam:
 @dataclass(frozen=True)
 class Score:
     """What int8 keeps of one task's float model, measured on given samples.
+
+    `fidelity` rounds values to six digits and ratios to 0.01 dB.
 
     Args:
         metric: "accuracy" (a share of 1) or "mae" (mean absolute error in the unit of the output).

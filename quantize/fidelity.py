@@ -120,15 +120,15 @@ class _Walk:
             labelled += int(known.sum())
             float_points += float(self._scoring.points(expected, labels)[known].sum())
             int8_points += float(self._scoring.points(actual, labels)[known].sum())
-        node_sqnr_db = {name: noise.sqnr_db for name, noise in own.items()}
+        node_sqnr_db = {name: round(noise.sqnr_db, 2) for name, noise in own.items()}
         return Score(
             metric=self._scoring.metric,
-            float_value=float_points / labelled if labelled else math.nan,
-            int8_value=int8_points / labelled if labelled else math.nan,
+            float_value=_rounded(float_points / labelled) if labelled else math.nan,
+            int8_value=_rounded(int8_points / labelled) if labelled else math.nan,
             samples=int((~np.isnan(self._labels)).reshape(len(self._x), -1).any(-1).sum()),
-            agreement=agreed / judged,
-            sqnr_db=total.sqnr_db,
-            largest_error=total.largest_error,
+            agreement=_rounded(agreed / judged),
+            sqnr_db=round(total.sqnr_db, 2),
+            largest_error=_rounded(total.largest_error),
             weakest_node=_weakest(node_sqnr_db),
             node_sqnr_db=node_sqnr_db,
             backend=interpreters[self.path[0]].backend,
@@ -189,6 +189,15 @@ def _checked_labels(task: str, y: Any, samples: int) -> np.ndarray:
             f"{len(y) if y.ndim else 'a single number'}. Cut both to one length."
         )
     return y
+
+
+def _rounded(value: float) -> float:
+    """Round a measure to six digits.
+
+    More say nothing, and the last bits of a float model's outputs depend on the machine's threads:
+    with them, two runs would write two different bundles.
+    """
+    return float(f"{value:.6g}")
 
 
 def _weakest(node_sqnr_db: Mapping[str, float]) -> str | None:

@@ -114,6 +114,7 @@ def _node_fields(node: Node) -> dict[str, Any]:
         "input": _spec_fields(node.input),
         "output": _spec_fields(node.output),
         "arena": None if node.arena is None else asdict(node.arena),
+        "source_sha256": node.source_sha256,
     }
 
 
@@ -128,6 +129,7 @@ def _read_node(name: str, record: Record, read_file: ReadFile) -> Node:
         output=_read_spec(record.record("output")),
         operators=record.texts("operators"),
         arena=_read_arena(record.record_or_none("arena")),
+        source_sha256=record.sha256_or_none("source_sha256"),
     )
 
 

