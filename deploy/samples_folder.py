@@ -61,7 +61,7 @@ def read_samples(
     Raises:
         SamplesError: A task has no file, or an array does not fit.
     """
-    from keras_tree import load_npz
+    from keras_tree.datasets import load_npz
 
     tasks = tuple(tasks)
     paths = {task: folder / f"{task}.npz" for task in tasks}

@@ -154,11 +154,15 @@ def check_paths(arguments: argparse.Namespace) -> None:
     out = arguments.out
     if out.exists() and not out.is_dir():
         raise UsageError(f"`--out` must be a folder, '{out}' is a file. Choose another path.")
-    if out.is_dir() and any(out.iterdir()) and not arguments.overwrite:
-        raise UsageError(
-            f"`--out` must be a new or empty folder, '{out}' holds files. Add `--overwrite` to "
-            "replace an earlier bundle, or choose another folder."
-        )
+    if out.is_dir() and any(out.iterdir()):
+        is_bundle = (out / "manifest.json").is_file()
+        if not is_bundle or not arguments.overwrite:
+            held = "an earlier bundle" if is_bundle else "other files"
+            choice = "Add `--overwrite` to replace it, or choose" if is_bundle else "Choose"
+            raise UsageError(
+                f"`--out` must be a new or empty folder, '{out}' holds {held}. {choice} another "
+                "folder."
+            )
     for option, value in (("--limit", arguments.limit), ("--test-limit", arguments.test_limit)):
         if value < 2:
             raise UsageError(
@@ -214,13 +218,12 @@ def quantized(
     say: Callable[[str], None],
 ) -> Bundle:
     """Read the samples and quantize; every error that the input causes becomes a `UsageError`."""
-    from quantize.refusal import RefusalError
-
     from deploy.samples_folder import SamplesError, read_samples
     from quantize.bundle import Bundle, BundleError
     from quantize.calibration import CalibrationError
     from quantize.convert import ConversionError
     from quantize.post_training import quantize
+    from quantize.refusal import RefusalError
     from quantize.seam import SeamError
 
     shipped = [task.name for task in tree.tasks.values() if not task.auxiliary]

@@ -1,0 +1,220 @@
+"""`keras-tree quantize`: a saved tree and a folder of samples become a bundle, or are refused."""
+
+import numpy as np
+import pytest
+
+from deploy.cli import main
+from deploy.commands.quantize import fraction, input_normalization
+from deploy.commands.usage import UsageError
+from quantize.bundle import Bundle
+
+# Keras 3.15 asks TensorFlow variables for NumPy arrays in the way of NumPy 1.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def tree_file(tmp_path_factory):
+    """A small tree of two tasks and an auxiliary one, trained on nothing."""
+    import keras
+    from keras import layers
+
+    from keras_tree import Task, Tree
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1))
+    trunk = keras.Model(image, layers.Conv2D(4, 3, strides=2, activation="relu")(image))
+
+    def branch(units, activation):
+        features = keras.Input(trunk.output_shape[1:])
+        flat = layers.Flatten()(features)
+        return keras.Model(features, layers.Dense(units, activation=activation)(flat))
+
+    tree = Tree.from_branches(
+        trunk,
+        {"digit": branch(3, "softmax"), "angle": branch(1, None), "helper": branch(2, "softmax")},
+        [
+            Task("digit", "sparse_categorical_crossentropy", labels=("one", "two", "three")),
+            Task("angle", "mse"),
+            Task("helper", "sparse_categorical_crossentropy", auxiliary=True),
+        ],
+    )
+    path = tmp_path_factory.mktemp("trees") / "tree.keras"
+    tree.save(path)
+    return path
+
+
+def write_samples(folder, task, dtype=np.uint8, shape=(8, 8), **changes):
+    random = np.random.default_rng(len(task))
+    x = random.integers(0, 256, (40, *shape)).astype(dtype)
+    y = random.integers(0, 3, 40)
+    arrays = {"x_train": x, "y_train": y, "x_test": x[:12], "y_test": y[:12], **changes}
+    np.savez(folder / f"{task}.npz", **arrays)
+
+
+@pytest.fixture
+def samples(tmp_path):
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    write_samples(folder, "digit")
+    write_samples(folder, "angle", y_test=np.linspace(0, 1, 12))
+    return folder
+
+
+def command(tree_file, samples, tmp_path, *more):
+    out = str(tmp_path / "bundle")
+    return ["quantize", str(tree_file), "--samples", str(samples), "--out", out, *more]
+
+
+def test_a_tree_becomes_a_bundle(tree_file, samples, tmp_path, capsys):
+    assert main(command(tree_file, samples, tmp_path, "--scale", "1/255", "--name", "toy")) == 0
+    out = capsys.readouterr().out
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.name == "toy"
+    assert list(bundle.tasks) == ["digit", "angle"]  # the auxiliary task is not shipped
+    assert bundle.input_normalization.scale == 1 / 255
+    trunk_input = bundle.nodes["trunk"].input
+    assert trunk_input.highest_value == pytest.approx(1, abs=0.02)
+    assert bundle.tasks["digit"].score.samples == 12
+    assert bundle.tasks["digit"].labels == ("one", "two", "three")
+    assert "digit: 40 of 40 samples for calibration (0 to 1), 12 for testing" in out
+    for node in bundle.nodes.values():
+        assert f"{node.rom_bytes:,}" in out
+    assert f"Wrote {tmp_path / 'bundle'}" in out
+
+
+def test_a_folder_that_is_there_is_kept_unless_told(tree_file, samples, tmp_path, capsys):
+    old = tmp_path / "bundle"
+    old.mkdir()
+    (old / "note.txt").write_text("mine")
+    asked = command(tree_file, samples, tmp_path, "--scale", "1/255")
+    for more in ([], ["--overwrite"]):
+        assert main([*asked, *more]) == 2
+        assert "holds other files. Choose another folder" in capsys.readouterr().err
+    (old / "manifest.json").write_text("{}")
+    assert main(asked) == 2
+    assert "Add `--overwrite` to replace it" in capsys.readouterr().err
+    assert (old / "note.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "digit.npz").unlink(), "lacks digit.npz, and has: angle"),
+        (
+            lambda folder: (folder / "digit.npz").rename(folder / "digits.npz"),
+            "Is 'digits.npz' meant?",
+        ),
+        (lambda folder: (folder / "digit.npz").write_bytes(b"PK"), "digit.npz"),
+        (lambda folder: write_samples(folder, "digit", shape=(9, 9)), "received (40, 9, 9)"),
+        (lambda folder: write_samples(folder, "digit", dtype=bool), "received dtype bool"),
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(tree_file, samples, tmp_path, capsys, spoil, said):
+    spoil(samples)
+    assert main(command(tree_file, samples, tmp_path, "--scale", "1/255")) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_raw_integers_need_a_scale(tree_file, samples, tmp_path, capsys):
+    assert main(command(tree_file, samples, tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert "received raw uint8 values 0 to 255" in error
+    assert "`--scale 1/255`" in error
+
+
+def test_floats_are_taken_as_they_are(tree_file, tmp_path, capsys):
+    for task in ("digit", "angle"):
+        write_samples(tmp_path, task, dtype=np.float32, shape=(8, 8, 1))
+    assert main(command(tree_file, tmp_path, tmp_path)) == 0
+    bundle = Bundle.load(tmp_path / "bundle")
+    assert bundle.input_normalization.scale == 1
+    assert bundle.nodes["trunk"].input.highest_value == pytest.approx(255, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("tree", "more", "said"),
+    [
+        ("gone.keras", (), "'gone.keras' is not a file"),
+        ("cut.keras", (), "cut.keras must be a .keras file"),
+        (None, ("--scale", "0"), "`--scale` must not be 0"),
+        (None, ("--scale", "1/0"), "`--scale` must be a number or a fraction"),
+        (None, ("--limit", "1"), "`--limit` must be at least 2"),
+        (None, ("--import", "no_such_module"), "'no_such_module' cannot"),
+        (None, ("--base", "gone"), "gone"),
+        (None, ("--samples", "gone"), "'gone' is not a folder"),
+        (None, ("--out", "cut.keras"), "'cut.keras' is a file"),
+    ],
+)
+def test_wrong_usage_ends_with_2(
+    tree_file, samples, tmp_path, capsys, monkeypatch, tree, more, said
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cut.keras").write_bytes(tree_file.read_bytes()[:1000])
+    settings = ("--scale", "1/255", *more)
+    assert main(command(tree or tree_file, samples, tmp_path, *settings)) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+LAYERS = """
+import keras
+
+@keras.saving.register_keras_serializable("own")
+class Twice(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * 2
+"""
+
+
+def test_layers_of_the_users_own_are_imported(samples, tmp_path, capsys, monkeypatch):
+    import importlib
+    import sys
+
+    import keras
+
+    from keras_tree import Task, Tree
+
+    (tmp_path / "own_layers.py").write_text(LAYERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = importlib.import_module("own_layers")
+    image = keras.Input((8, 8, 1))
+    trunk = keras.Model(image, own.Twice()(image))
+    features = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(features)
+    branch = keras.Model(features, keras.layers.Dense(3, activation="softmax")(flat))
+    task = Task("digit", "sparse_categorical_crossentropy")
+    Tree.from_branches(trunk, {"digit": branch}, [task]).save(tmp_path / "own.keras")
+    keras.saving.get_custom_objects().pop("own>Twice")
+    sys.modules.pop("own_layers")
+
+    monkeypatch.chdir(tmp_path)
+    asked = command(tmp_path / "own.keras", samples, tmp_path, "--scale", "1/255")
+    assert main(asked) == 2
+    assert "`--import my_layers`" in capsys.readouterr().err
+    assert main([*asked, "--import", "own_layers"]) == 0
+    keras.saving.get_custom_objects().pop("own>Twice")
+    sys.modules.pop("own_layers")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1/255", 1 / 255), ("0.5", 0.5), ("-1", -1.0), ("-2/4", -0.5), ("1e-2", 0.01)],
+)
+def test_fractions(text, value):
+    assert fraction(text, "--scale") == value
+
+
+@pytest.mark.parametrize("text", ["", "a", "1/0", "1/2/3", "nan", "inf", "/2"])
+def test_no_fractions(text):
+    with pytest.raises(UsageError, match="`--scale` must be a number or a fraction"):
+        fraction(text, "--scale")
+
+
+def test_normalization_is_none_only_when_nothing_is_said():
+    assert input_normalization(None, None) is None
+    assert input_normalization("1", None).offset == 0
+    assert input_normalization(None, "-1").scale == 1
