@@ -9,6 +9,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +61,8 @@ def check_file(path: Path) -> None:
                     f"{', '.join(missing)}. Name a file that Tree.save wrote."
                 )
             damaged = archive.testzip()
-            config = json.loads(archive.read("config.json")) if damaged is None else None
-    except (zipfile.BadZipFile, IsADirectoryError, EOFError, UnicodeDecodeError) as error:
+            text = archive.read("config.json") if damaged is None else b""
+    except (zipfile.BadZipFile, zlib.error, IsADirectoryError, EOFError) as error:
         raise TreeFileError(
             f"{path} must be a .keras file. Received: no whole .keras archive ({error}); it is cut "
             "short, damaged or something else. Name a file that Tree.save wrote, or a backup."
@@ -70,17 +71,24 @@ def check_file(path: Path) -> None:
         raise TreeFileError(
             f"{path} is damaged. Received: wrong bytes in its entry {damaged}. Use a backup."
         )
-    check_class(path, config)
+    check_class(path, text)
 
 
-def check_class(path: Path, config: Any) -> None:
-    """Refuse the configuration of a model that is not a tree."""
-    received = config if isinstance(config, dict) else {}
-    if received.get("registered_name") != REGISTERED_NAME:
+def check_class(path: Path, text: bytes) -> None:
+    """Refuse the configuration, as JSON, of a model that is not a tree."""
+    try:
+        config = json.loads(text)
+        name, kind = config["registered_name"], config["class_name"]
+    except (ValueError, TypeError, KeyError) as error:
         raise TreeFileError(
-            f"{path} must hold a tree. Received: a Keras model of class "
-            f"{received.get('class_name')!r}. Read it with keras.saving.load_model, and make a "
-            "tree of it with keras_tree.cut_at_outputs or keras_tree.cut_at_layer."
+            f"{path} must hold the configuration of a tree. Received a config.json that is none "
+            f"({type(error).__name__}: {error}). Name a file that Tree.save wrote."
+        ) from error
+    if name != REGISTERED_NAME:
+        raise TreeFileError(
+            f"{path} must hold a tree. Received: a Keras model of class {kind!r}. Read it with "
+            "keras.saving.load_model, and make a tree of it with keras_tree.cut_at_outputs or "
+            "keras_tree.cut_at_layer."
         )
 
 

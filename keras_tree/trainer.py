@@ -5,13 +5,13 @@ The settings and the optimizer stand here. The step, the loop and the reading of
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_tree import optimizer_state, schedules
+from keras_tree import optimizer_state, schedules, training
 from keras_tree.tasks import near_names
 
 
@@ -143,15 +143,15 @@ class TreeTrainer(keras.Model):
 
     def fit(
         self,
-        data: Mapping[str, Any],
+        data: training.Data,
         *,
         epochs: int = 1,
         batch_size: int = 32,
-        steps_per_epoch: int | Literal["longest", "shortest"] = "longest",
+        steps_per_epoch: training.StepsPerEpoch = "longest",
         schedule: Any = None,
-        validation_data: Mapping[str, Any] | None = None,
-        validation_freq: int = 1,
-        class_weight: Mapping[str, dict[int, float]] | None = None,
+        validation_data: training.Data | None = None,
+        validation_freq: int | Collection[int] = 1,
+        class_weight: Mapping[str, Mapping[int, float]] | None = None,
         sample_weight: Mapping[str, Any] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] | None = None,
         verbose: str | int = "auto",
@@ -164,31 +164,32 @@ class TreeTrainer(keras.Model):
         Args:
             data: Per task its dataset: arrays (x, y) or (x, y, sample_weight), a batched
                 tf.data.Dataset, a generator of batches, a keras.utils.PyDataset, the path of an
-                `.npz` file, or a module of keras.datasets.
+                `.npz` file or a module of keras.datasets; or the path of a folder of one `.npz`
+                file per task.
             epochs: The epoch at which to stop.
             batch_size: Samples per task and step, for data that is not yet batched.
-            steps_per_epoch: "longest" goes once through the longest dataset and repeats the others,
-                "shortest" stops with the shortest; or a number of steps.
+            steps_per_epoch: "longest": the dataset that takes longest is gone through once, shorter
+                ones begin again; "shortest": an epoch ends with the first dataset; or a number of
+                steps.
             schedule: A schedule for this call, instead of the one given to `compile`.
-            validation_data: Per task the data to evaluate on after an epoch.
-            validation_freq: Epochs from one evaluation to the next.
-            class_weight: Per task the weight of each class, {class index: factor}.
-            sample_weight: Per task the weight of each sample, shape (samples,).
+            validation_data: Per task, for all or some, the data to evaluate on.
+            validation_freq: Epochs from one evaluation to the next, or the epochs, counted from 1.
+            class_weight: Per task the weight of each class, {class number: factor}.
+            sample_weight: Per task the weight of each sample of its arrays, shape (n,).
             callbacks: Keras callbacks.
             verbose: "auto", 0 for silence, 1 for a progress bar, 2 for a line per epoch.
-            shuffle: Whether arrays are shuffled before every epoch.
+            shuffle: Whether arrays are shuffled anew in every pass.
             initial_epoch: The epoch to start at, to go on with a training.
-            seed: Seed of the order of samples and steps.
+            seed: Seed of the order of samples and tasks; by default drawn from NumPy's global
+                generator, which keras.utils.set_random_seed seeds.
 
         Returns:
-            The history: per epoch the losses and metrics, under "loss", "<task>_loss" and
-            "<task>_<metric>", for validation with "val_" before it.
+            The history: per epoch "loss", "<task>_loss" and "<task>_<metric>", and the same of the
+            validation data with "val_" before it.
 
         Raises:
             ValueError: If data or settings do not fit the tree.
         """
-        from keras_tree import training
-
         if self.compiled:
             self.extend_optimizer()
         return training.fit(
@@ -211,61 +212,61 @@ class TreeTrainer(keras.Model):
 
     def evaluate(
         self,
-        data: Mapping[str, Any],
+        data: training.Data,
         *,
         batch_size: int = 32,
         verbose: str | int = "auto",
         sample_weight: Mapping[str, Any] | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
         return_dict: bool = True,
     ) -> Any:
         """Return the losses and metrics of every task in `data`.
 
         Args:
-            data: Per task its dataset, as for `fit`.
+            data: Per task, for all or some, its dataset, as for `fit`; of datasets with a training
+                and a test part the test part.
             batch_size: Samples per step, for data that is not yet batched.
             verbose: "auto", 0 for silence, 1 for a progress bar, 2 for a line.
-            sample_weight: Per task the weight of each sample, shape (samples,).
+            sample_weight: Per task the weight of each sample of its arrays, shape (n,).
+            callbacks: Keras callbacks.
             return_dict: Whether to return names with the values.
 
         Returns:
-            {"loss": ..., "<task>_loss": ..., "<task>_<metric>": ...}.
+            {"loss": ..., "<task>_loss": ..., "<task>_<metric>": ...}, or the values in that order.
 
         Raises:
             ValueError: If the data does not fit the tree.
         """
-        from keras_tree import training
-
         return training.evaluate(
             self,
             data,
             batch_size=batch_size,
             verbose=verbose,
             sample_weight=sample_weight,
+            callbacks=callbacks,
             return_dict=return_dict,
         )
 
     def predict(
         self, x: Any, task: str | None = None, *, batch_size: int = 32, verbose: str | int = 0
-    ) -> np.ndarray | dict[str, np.ndarray]:
+    ) -> Any:
         """Return the outputs of one task, of several, or of all.
 
-        A task's prediction runs the nodes of its path and no other.
+        The prediction of a task runs the nodes of its path and no other.
 
         Args:
-            x: Inputs of shape (samples, *trunk input shape) and any numeric dtype; or, without
+            x: Inputs of shape (n, *trunk input shape), or a stream of batches of them; or, without
                 `task`, {task: inputs}.
             task: The task to predict; without it, inputs are given to every task.
             batch_size: Samples per step.
-            verbose: 0 for silence, 1 for a progress bar.
+            verbose: "auto", 0 for silence, 1 for a progress bar.
 
         Returns:
-            An array (samples, *output shape) float32, or {task: array} without `task`.
+            float32 (n, *output shape), or {task: such an array} without `task`.
 
         Raises:
-            ValueError: If there is no such task.
+            ValueError: If there is no such task, or the inputs do not fit.
         """
-        from keras_tree import training
-
         if task is not None:
             return training.predict(self, task, x, batch_size=batch_size, verbose=verbose)
         if isinstance(x, Mapping):
@@ -273,7 +274,21 @@ class TreeTrainer(keras.Model):
                 name: self.predict(x[name], name, batch_size=batch_size, verbose=verbose)
                 for name in x
             }
+        # For all tasks at once, Keras's own verbs run a node once per batch and not once per task.
+        if isinstance(x, Iterator):
+            inputs = (batch[0] if isinstance(batch, tuple) else batch for batch in x)
+            return joined([self.predict_on_batch(batch) for batch in inputs])
         return super().predict(x, batch_size=batch_size, verbose=verbose)
+
+
+def joined(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the outputs of all batches put together, {task: float32 (n, *output shape)}."""
+    if not batches:
+        raise ValueError(
+            "`x` must give at least one batch of inputs. Received a generator that gave none. Make "
+            "a new generator; one can be read only once."
+        )
+    return {task: np.concatenate([batch[task] for batch in batches]) for task in batches[0]}
 
 
 def check_settings(steps_per_execution: Any, jit_compile: Any) -> None:
