@@ -165,6 +165,12 @@ class Bundle:
             ValueError: `x` has another shape or holds NaN.
         """
         path = self.path_nodes(task)
+        expected, received = path[0].input.shape[1:], np.shape(x)
+        if received[1:] != expected:
+            raise ValueError(
+                f"`x` must have the shape (n, *{expected}) of the trunk's input; got {received}. "
+                "Reshape it; a single sample needs a first axis of length 1."
+            )
         return path[-1].output.dequantize(self.run(task, path[0].input.quantize(x), backend))
 
     def codes_from_raw(self, raw: np.ndarray) -> np.ndarray:

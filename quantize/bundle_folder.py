@@ -263,7 +263,7 @@ def _explain(error: OSError, target: Path, needed_bytes: int) -> str:
         advice = "Mend the cause, or choose another folder."
     return (
         f"Bundle folder '{target}' ({needed_bytes} bytes) could not be written: "
-        f"{error.strerror or error}. {advice} What stood there before is unchanged."
+        f"{error.strerror or error}. {advice} Nothing there was changed."
     )
 
 

@@ -138,6 +138,11 @@ def test_predict_takes_the_networks_input_and_gives_real_numbers(small_bundle):
     np.testing.assert_array_equal(predicted, expected)
 
 
+def test_predict_of_one_sample_without_a_batch_axis_is_refused(small_bundle):
+    with pytest.raises(ValueError, match=r"`x` must have the shape \(n, \*\(8, 8, 1\)\) .* got"):
+        small_bundle.predict("angle", np.zeros((8, 8, 1), np.float32))
+
+
 def test_codes_from_raw_apply_the_normalization_and_predict_does_not(small_bundle):
     raw = np.array([[0, 255]], np.uint8)
     trunk = small_bundle.nodes["trunk"].input
