@@ -1,1 +1,36 @@
-"""Turn a trained tree into a bundle: one int8 .tflite file per node, with exact seams."""
+"""Turn a trained tree into a bundle: one int8 .tflite file per node, with exact seams.
+
+Example:
+    >>> import quantize
+    >>> samples = {task: x[:200] for task, (x, y) in training_data.items()}
+    >>> bundle = quantize.quantize(tree, samples, evaluation=test_data)
+    >>> bundle.tasks["digit"].score.int8_value
+    0.984
+    >>> bundle.save("bundle")
+
+Importing it loads neither TensorFlow nor Keras; `quantize.quantize` does.
+"""
+
+from quantize.bundle import Bundle, BundleError, InputNormalization
+from quantize.calibration import CalibrationError
+from quantize.convert import ConversionError
+from quantize.fidelity import fidelity
+from quantize.flatbuffer import FlatbufferError
+from quantize.interpreter import InterpreterError
+from quantize.post_training import quantize
+from quantize.refusal import RefusalError
+from quantize.seam import SeamError
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "CalibrationError",
+    "ConversionError",
+    "FlatbufferError",
+    "InputNormalization",
+    "InterpreterError",
+    "RefusalError",
+    "SeamError",
+    "fidelity",
+    "quantize",
+]

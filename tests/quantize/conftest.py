@@ -1,6 +1,11 @@
-"""Small flatbuffers written through the schema: fast, without TensorFlow."""
+"""What several test files use: small flatbuffers written through the schema, and one converter.
+
+The flatbuffers are fast and need no TensorFlow. The converter's process takes seconds to start, so
+that the session has one.
+"""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -228,3 +233,20 @@ def bundle_of(flatbuffers, paths):
         tasks[name] = BundleTask(name, path, labels, inputs, outputs, None, trunk.backend)
     normalization = InputNormalization(1 / 255, -0.5)
     return Bundle("small", nodes, seams, tasks, normalization, {"tensorflow": "2.21.0"})
+
+
+@pytest.fixture(scope="session")
+def converter():
+    """The session's converter, its process running."""
+    from quantize.convert import Converter
+
+    with Converter() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def warm_converter(converter):
+    """Lets `quantize.quantize` use the session's converter instead of starting one per call."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("quantize.post_training.Converter", lambda: nullcontext(converter))
+        yield converter

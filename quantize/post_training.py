@@ -1,0 +1,262 @@
+"""The main verb: a trained tree becomes a bundle of int8 nodes with exact seams.
+
+Belongs here: the story from tree to bundle. Does not belong here: its steps, each in a file of its
+own: `refusal.py`, `calibration.py`, `node_conversion.py`, `strip.py`, `fidelity.py`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quantize.bundle import Bundle, BundleTask, InputNormalization, Node, Seam, current_versions
+from quantize.calibration import (
+    DEFAULT_SAMPLE_LIMIT,
+    Activations,
+    CalibrationError,
+    check_task_names,
+    choose_samples,
+)
+from quantize.convert import Converter
+from quantize.fidelity import fidelity
+from quantize.flatbuffer import read_graph
+from quantize.freezing import FrozenNode, freeze
+from quantize.interpreter import open_interpreter, record_arena
+from quantize.macs import macs
+from quantize.node_conversion import NodeConversion
+from quantize.pinning import node_specs
+from quantize.refusal import check_layers
+from quantize.seam import SeamClass, check_seams
+from quantize.strip import LEVELS, Level, strip
+
+if TYPE_CHECKING:
+    from keras_tree import Tree
+
+Progress = Callable[[str], None]
+
+
+def quantize(
+    tree: Tree,
+    samples: Mapping[str, np.ndarray],
+    *,
+    evaluation: Mapping[str, tuple[Any, Any]] | None = None,
+    strip_level: Level = "deep",
+    input_normalization: InputNormalization | None = None,
+    name: str = "tree",
+    golden_count: int = 4,
+    sample_limit: int = DEFAULT_SAMPLE_LIMIT,
+    base: Bundle | None = None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Turn a trained tree into a bundle: one int8 flatbuffer per node, with exact seams.
+
+    The trunk is calibrated on the samples of all the tasks, every later node on the real int8
+    outputs of the flatbuffers before it. For every task the chain of its nodes computes bit for bit
+    what one flatbuffer of the whole path would. Auxiliary tasks, and nodes that only they use, are
+    left out.
+
+    Args:
+        tree: The trained tree; it is only read.
+        samples: Per shipped task floats of shape (n, *trunk input shape), n from 100 to 500 being
+            plenty, as the network receives them: after the normalization of the raw data.
+        evaluation: Per task (x, y) to compare int8 with float on; the scores go into the bundle.
+        strip_level: Which bytes that no interpreter reads are left out of the flatbuffers: "deep"
+            all of them, "compatible" what LiteRT can do without too, "none" no byte.
+        input_normalization: How raw samples become the network's input; recorded for the device.
+        name: The bundle's name.
+        golden_count: Golden vectors per task, taken from `samples`, at least 1.
+        sample_limit: At most this many samples per task calibrate, evenly spaced over those given.
+        base: An earlier bundle of the same tree. Its nodes whose weights and layers are unchanged,
+            and before which nothing changed, are kept byte for byte, and the new nodes are made to
+            fit them: a deployed trunk stays as it is when a branch is added.
+        progress: Called with a line of text at every step.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        CalibrationError: Samples are missing, unusable, or of an unknown task.
+        RefusalError: A layer becomes something that TensorFlow Lite Micro lacks.
+        ConversionError: The converter refuses a node, or crashes on it.
+        SeamError: Nodes of `base` contradict each other.
+        ValueError: Another argument is out of its range.
+
+    Example:
+        >>> bundle = quantize(tree, {"digit": digits[:200], "letter": letters[:200]})
+        >>> bundle.save("bundle")
+    """
+    report = progress or (lambda line: None)
+    paths = _shipped_paths(tree)
+    chosen = _check_arguments(
+        tree, paths, samples, evaluation, strip_level, golden_count, sample_limit
+    )
+    models = {node: tree.nodes[node] for node in tree.nodes if _is_used(node, paths)}
+    for node, model in models.items():
+        check_layers(node, model)
+    with Converter() as converter:
+        frozen = {node: freeze(node, model) for node, model in models.items()}
+        kept = _kept_nodes(base, frozen, paths)
+        activations = Activations(models, paths, chosen)
+        conversion = NodeConversion(
+            {node: part for node, part in frozen.items() if node not in kept},
+            paths,
+            activations,
+            converter,
+            {node: part.data for node, part in kept.items()},
+            report,
+        )
+        converted = conversion.run()
+    nodes = {
+        node: kept.get(node) or _node(frozen[node], model, converted[node], strip_level)
+        for node, model in models.items()
+    }
+    check_seams(conversion.classes, {node: part.data for node, part in nodes.items()})
+    bundle = Bundle(
+        name=name,
+        nodes=nodes,
+        seams=tuple(_seam(seam, nodes) for seam in conversion.classes),
+        tasks={
+            task: _task(tree, task, path, nodes, _spread(chosen[task], golden_count))
+            for task, path in paths.items()
+        },
+        input_normalization=input_normalization or InputNormalization(),
+        versions=current_versions(),
+    )
+    return _scored(tree, bundle, evaluation, report)
+
+
+def _shipped_paths(tree: Tree) -> dict[str, tuple[str, ...]]:
+    """Return the paths of the tasks that are not auxiliary."""
+    paths = {
+        name: tuple(path) for name, path in tree.paths.items() if not tree.tasks[name].auxiliary
+    }
+    if not paths:
+        raise ValueError(
+            "`tree` must have a task that is shipped, received auxiliary tasks only. Set "
+            "`auxiliary=False` for one."
+        )
+    return paths
+
+
+def _is_used(node: str, paths: Mapping[str, Sequence[str]]) -> bool:
+    return any(node in path for path in paths.values())
+
+
+def _check_arguments(
+    tree: Tree,
+    paths: Mapping[str, Sequence[str]],
+    samples: Mapping[str, Any],
+    evaluation: Mapping[str, Any] | None,
+    strip_level: Level,
+    golden_count: int,
+    sample_limit: int,
+) -> dict[str, np.ndarray]:
+    """Check what can be checked before any work, and return the chosen samples."""
+    if golden_count < 1:
+        raise ValueError(
+            f"`golden_count` must be at least 1, received {golden_count}. Leave it out for 4."
+        )
+    if strip_level not in LEVELS:
+        raise ValueError(
+            f"`strip_level` must be one of {', '.join(LEVELS)}, received {strip_level!r}. Leave it "
+            "out for 'deep'."
+        )
+    for argument, given in (("samples", samples), ("evaluation", evaluation or {})):
+        if not isinstance(given, Mapping):
+            raise CalibrationError(
+                f"`{argument}` must be a mapping by task, received {type(given).__name__}. Write "
+                f"{{'{next(iter(paths))}': ...}}."
+            )
+        check_task_names(given, tree.tasks, argument)
+    shape = tree.nodes[tree.trunk_name].inputs[0].shape[1:]
+    return choose_samples(samples, list(paths), shape, sample_limit)
+
+
+def _kept_nodes(
+    base: Bundle | None, frozen: Mapping[str, FrozenNode], paths: Mapping[str, Sequence[str]]
+) -> dict[str, Node]:
+    """Return the nodes of `base` that stay as they are.
+
+    A node stays when it computes what it did, and every node of `base` before it stays too: it was
+    calibrated on their outputs.
+    """
+    if base is None:
+        return {}
+    known = {name for name in frozen if name in base.nodes}
+    kept = {name for name in known if base.nodes[name].source_sha256 == frozen[name].sha256}
+    before = {
+        name: {
+            other for path in paths.values() if name in path for other in path[: path.index(name)]
+        }
+        for name in known
+    }
+    changed = True
+    while changed:
+        staying = {name for name in kept if before[name] & known <= kept}
+        changed, kept = staying != kept, staying
+    if kept != known:
+        listed = ", ".join(f"'{name}'" for name in frozen if name in known - kept)
+        warnings.warn(
+            f"Nodes {listed} of `base` have changed since, or stand behind such a node: they are "
+            "converted anew, and their bytes will differ from what is deployed.",
+            stacklevel=3,
+        )
+    return {name: base.nodes[name] for name in frozen if name in kept}
+
+
+def _spread(samples: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` of the samples, evenly spaced over them; all where there are fewer."""
+    places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    return samples[places]
+
+
+def _node(frozen: FrozenNode, model: Any, data: bytes, strip_level: Level) -> Node:
+    """Return a converted node with its figures, stripped."""
+    stripped = strip(data, strip_level)
+    source, target = node_specs(stripped)
+    return Node(
+        name=frozen.name,
+        data=stripped,
+        unstripped_bytes=len(data),
+        parameters=model.count_params(),
+        macs=macs(stripped),
+        input=source,
+        output=target,
+        operators=tuple(sorted(read_graph(stripped).operator_names)),
+        arena=record_arena(stripped),
+        source_sha256=frozen.sha256,
+    )
+
+
+def _seam(seam: SeamClass, nodes: Mapping[str, Node]) -> Seam:
+    spec = nodes[seam.producers[0]].output
+    return Seam(seam.name, spec.shape, spec.scale, spec.zero_point, seam.producers, seam.consumers)
+
+
+def _task(
+    tree: Tree, task: str, path: tuple[str, ...], nodes: Mapping[str, Node], samples: np.ndarray
+) -> BundleTask:
+    """Return a shipped task with golden vectors: real inputs through the chain of its nodes."""
+    inputs = outputs = nodes[path[0]].input.quantize(samples)
+    backend = ""
+    for name in path:
+        interpreter = open_interpreter(nodes[name].data)
+        backend, outputs = interpreter.backend, interpreter.run(outputs)
+    labels = tuple(tree.tasks[task].labels)
+    return BundleTask(task, path, labels, inputs, outputs, None, backend)
+
+
+def _scored(
+    tree: Tree, bundle: Bundle, evaluation: Mapping[str, tuple[Any, Any]] | None, report: Progress
+) -> Bundle:
+    """Return the bundle with what int8 keeps of each evaluated task."""
+    if not evaluation:
+        return bundle
+    report("comparing int8 with float")
+    scores = fidelity(tree, bundle, evaluation)
+    tasks = {name: replace(task, score=scores.get(name)) for name, task in bundle.tasks.items()}
+    return replace(bundle, tasks=tasks)
