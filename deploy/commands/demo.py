@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from deploy.commands.loading import load_tensorflow
 from deploy.commands.usage import UsageError
 
 SUMMARY = "train a small tree on three datasets, quantize it, and check it against boards"
@@ -58,8 +58,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
         raise UsageError(
             f"`--out` must be a folder, '{arguments.out}' is a file. Choose another path."
         )
-    # TensorFlow reads it when it is imported: its notes on CPU features are no part of a report.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    load_tensorflow()
     from deploy.demo import run_demo
 
     return run_demo(arguments.out, arguments.seed, arguments.epochs, arguments.quick, say)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
-import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.commands.loading import import_modules, load_tensorflow, load_tree
 from deploy.commands.usage import FITS, UsageError, as_usage_error
 
 if TYPE_CHECKING:
@@ -84,9 +82,8 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Quantize a tree and write the bundle."""
     normalization = input_normalization(arguments.scale, arguments.offset)
     check_paths(arguments)
-    # TensorFlow reads it when it is imported: its notes on CPU features are no part of a report.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     say(f"Reading {arguments.tree}")
+    load_tensorflow()
     import_modules(arguments.modules)
     tree = load_tree(arguments.tree)
     bundle = quantized(tree, normalization, arguments, say)
@@ -170,47 +167,6 @@ def check_paths(arguments: argparse.Namespace) -> None:
             )
 
 
-def import_modules(names: list[str]) -> None:
-    """Import modules of the user's, also from the current folder.
-
-    Raises:
-        UsageError: A module cannot be found or fails.
-    """
-    if names and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            raise UsageError(
-                f"`--import` must name a module that can be imported from here, '{name}' cannot: "
-                f"{type(error).__name__}: {error}. Check the name, without `.py`, and the folder."
-            ) from error
-
-
-def load_tree(path: Path) -> Tree:
-    """Load a tree.
-
-    Raises:
-        UsageError: The file is not a tree's, or needs classes that are not registered.
-    """
-    from keras_tree import load
-    from keras_tree.saving import TreeFileError
-
-    with as_usage_error(TreeFileError, OSError):
-        try:
-            return load(path)
-        except TreeFileError:
-            raise
-        except (TypeError, ValueError, ImportError) as error:
-            # Keras says in its first line which class it misses; the rest is the whole config.
-            told = str(error).strip().splitlines()[0][:200]
-            raise UsageError(
-                f"'{path}' must be a tree that can be built here, Keras says: {told} If it has "
-                "layers of your own, name the module that registers them: `--import my_layers`."
-            ) from error
-
-
 def quantized(
     tree: Tree,
     normalization: InputNormalization | None,
@@ -262,7 +218,7 @@ def summary(bundle: Bundle, width: int) -> str:
     from deploy.report.phrases import agreement, score_cells
     from deploy.report.table import columns
 
-    nodes = [("node", "bytes", "stripped", "parameters", "operators")]
+    nodes: list[tuple[str, ...]] = [("node", "bytes", "stripped", "parameters", "operators")]
     for node in bundle.nodes.values():
         stripped = node.unstripped_bytes - node.rom_bytes
         nodes.append(
@@ -274,6 +230,7 @@ def summary(bundle: Bundle, width: int) -> str:
                 ", ".join(node.operators),
             )
         )
+    nodes.append(_total(bundle))
     tasks = [("task", "metric", "float", "int8", "agreement", "weakest node", "path")]
     for task in bundle.tasks.values():
         weakest = task.score.weakest_node if task.score else None
@@ -286,12 +243,19 @@ def summary(bundle: Bundle, width: int) -> str:
                 " > ".join(task.path),
             )
         )
-    total = sum(node.rom_bytes for node in bundle.nodes.values())
     return "\n".join(
         [
             *columns(nodes, "lrrrl", width),
-            f"{len(bundle.nodes)} nodes, {total:,} bytes",
             "",
             *columns(tasks, "llrrrll", width),
         ]
     )
+
+
+def _total(bundle: Bundle) -> tuple[str, ...]:
+    """The last row of the table of nodes."""
+    nodes = bundle.nodes.values()
+    rom_bytes = sum(node.rom_bytes for node in nodes)
+    stripped = sum(node.unstripped_bytes for node in nodes) - rom_bytes
+    parameters = sum(node.parameters for node in nodes)
+    return "total", f"{rom_bytes:,}", f"-{stripped:,}", f"{parameters:,}", ""

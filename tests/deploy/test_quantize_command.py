@@ -1,14 +1,22 @@
 """`keras-tree quantize`: a saved tree and a folder of samples become a bundle, or are refused."""
 
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from deploy.cli import main
 from deploy.commands.quantize import fraction, input_normalization
 from deploy.commands.usage import UsageError
-from quantize.bundle import Bundle
+from deploy.samples_folder import read_samples
+from quantize.bundle import Bundle, InputNormalization
 
 # Keras 3.15 asks TensorFlow variables for NumPy arrays in the way of NumPy 1.
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
@@ -125,13 +133,42 @@ def test_raw_integers_need_a_scale(tree_file, samples, tmp_path, capsys):
     assert "`--scale 1/255`" in error
 
 
-def test_floats_are_taken_as_they_are(tree_file, tmp_path, capsys):
-    for task in ("digit", "angle"):
-        write_samples(tmp_path, task, dtype=np.float32, shape=(8, 8, 1))
-    assert main(command(tree_file, tmp_path, tmp_path)) == 0
-    bundle = Bundle.load(tmp_path / "bundle")
-    assert bundle.input_normalization.scale == 1
-    assert bundle.nodes["trunk"].input.highest_value == pytest.approx(255, abs=2)
+def test_floats_are_taken_as_they_are_and_raw_values_are_normalised(tmp_path):
+    write_samples(tmp_path, "float", dtype=np.float32, shape=(8, 8, 1))
+    write_samples(tmp_path, "raw")
+    lines: list[str] = []
+
+    def read(task, normalization):
+        given = read_samples(tmp_path, [task], (8, 8, 1), normalization, 30, 10, lines.append)
+        return given[task]
+
+    as_is = read("float", None)
+    assert (as_is.calibration.min(), as_is.calibration.max()) == (0, 255)
+    scaled = read("raw", InputNormalization(2 / 255, -1))
+    assert scaled.calibration.dtype == np.float32
+    assert scaled.calibration.shape == (30, 8, 8, 1)
+    assert scaled.calibration.min() == pytest.approx(-1)
+    assert scaled.calibration.max() == pytest.approx(1)
+    x, y = scaled.evaluation
+    assert x.shape == (10, 8, 8, 1)
+    assert len(y) == 10
+    assert lines[1] == "  raw: 30 of 40 samples for calibration (-1 to 1), 10 for testing"
+
+
+def test_samples_and_labels_stay_together_when_some_are_chosen(tmp_path):
+    x = np.arange(100, dtype=np.float32).reshape(100, 1) * np.ones((1, 4), np.float32)
+    write_samples(tmp_path, "order", x_train=x, x_test=x, y_test=np.arange(100))
+    read = read_samples(tmp_path, ["order"], (4,), None, 7, 7, lambda line: None)["order"]
+    assert read.evaluation[0][:, 0].tolist() == read.evaluation[1].tolist()
+    assert read.calibration[:, 0].tolist() == [0, 16, 33, 49, 66, 82, 99]
+
+
+def test_an_empty_test_part_is_no_evaluation(tmp_path):
+    write_samples(tmp_path, "alone", x_test=np.zeros((0, 8, 8), np.uint8), y_test=np.zeros(0))
+    read = read_samples(
+        tmp_path, ["alone"], (8, 8, 1), InputNormalization(), 9, 9, lambda line: None
+    )
+    assert read["alone"].evaluation is None
 
 
 @pytest.mark.parametrize(
@@ -170,16 +207,33 @@ class Twice(keras.layers.Layer):
 """
 
 
-def test_layers_of_the_users_own_are_imported(samples, tmp_path, capsys, monkeypatch):
-    import importlib
-    import sys
+@pytest.mark.slow
+def test_layers_of_the_users_own_are_imported_and_stderr_stays_empty(
+    samples, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "own_layers.py").write_text(LAYERS)
+    monkeypatch.chdir(tmp_path)
+    save_tree_with_own_layer(tmp_path, monkeypatch)
+    asked = command(tmp_path / "own.keras", samples, tmp_path, "--scale", "1/255")
+    assert main(asked) == 2
+    assert "`--import my_layers`" in capsys.readouterr().err
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", *asked, "--import", "own_layers"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Wrote " in done.stdout
 
+
+def save_tree_with_own_layer(folder, monkeypatch):
+    """A tree whose layer this process knows only while it is saved."""
     import keras
 
     from keras_tree import Task, Tree
 
-    (tmp_path / "own_layers.py").write_text(LAYERS)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.syspath_prepend(folder)
     own = importlib.import_module("own_layers")
     image = keras.Input((8, 8, 1))
     trunk = keras.Model(image, own.Twice()(image))
@@ -187,15 +241,7 @@ def test_layers_of_the_users_own_are_imported(samples, tmp_path, capsys, monkeyp
     flat = keras.layers.Flatten()(features)
     branch = keras.Model(features, keras.layers.Dense(3, activation="softmax")(flat))
     task = Task("digit", "sparse_categorical_crossentropy")
-    Tree.from_branches(trunk, {"digit": branch}, [task]).save(tmp_path / "own.keras")
-    keras.saving.get_custom_objects().pop("own>Twice")
-    sys.modules.pop("own_layers")
-
-    monkeypatch.chdir(tmp_path)
-    asked = command(tmp_path / "own.keras", samples, tmp_path, "--scale", "1/255")
-    assert main(asked) == 2
-    assert "`--import my_layers`" in capsys.readouterr().err
-    assert main([*asked, "--import", "own_layers"]) == 0
+    Tree.from_branches(trunk, {"digit": branch}, [task]).save(folder / "own.keras")
     keras.saving.get_custom_objects().pop("own>Twice")
     sys.modules.pop("own_layers")
 
