@@ -171,11 +171,6 @@ class Activations:
         """Return the shape of a node's output, batch 1 first."""
         return (1, *(int(length) for length in self._models[node].outputs[0].shape[1:]))
 
-    def float_output_range(self, node: str) -> tuple[float, float]:
-        """Return the least and greatest value that the float node makes of its inputs."""
-        outputs = run_float(self._models[node], self.inputs(node))
-        return float(outputs.min()), float(outputs.max())
-
     def _values(self, source: str, prefix: tuple[str, ...]) -> np.ndarray:
         if not prefix:
             return self._samples[source]

@@ -31,7 +31,7 @@ import numpy as np
 from quantize.flatbuffer import pack, unpack
 from quantize.freezing import INPUT_NAME, OUTPUT_NAME, FrozenNode
 from quantize.pinning import share_ranges
-from quantize.worker import Worker, WorkerCrashError, WorkerTaskError
+from quantize.worker import Worker, WorkerCrashError, WorkerStartError, WorkerTaskError
 
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the log's tail is shown when something fails
@@ -106,6 +106,8 @@ class Converter:
             return self._worker.run(function, *arguments)
         except WorkerCrashError as error:
             raise ConversionError(_crash_message(node, str(error), error.tail)) from error
+        except WorkerStartError as error:
+            raise ConversionError(f"The converter cannot be used: {error}") from error
         except WorkerTaskError as error:
             raise ConversionError(_refusal_message(node, str(error))) from error
 

@@ -105,7 +105,6 @@ def freeze(name: str, model: keras.Model) -> FrozenNode:
 
 def _trace(name: str, model: keras.Model) -> tuple[Any, tuple[int, ...]]:
     """Trace the model with its weights as constants."""
-    import keras
     import tensorflow as tf
 
     shape = _input_shape(name, model)
@@ -123,7 +122,13 @@ def _trace(name: str, model: keras.Model) -> tuple[Any, tuple[int, ...]]:
         return outputs
 
     spec = tf.TensorSpec(shape, tf.float32, name=INPUT_NAME)
-    function = tf.function(call, autograph=False).get_concrete_function(spec)
+    try:
+        function = tf.function(call, autograph=False).get_concrete_function(spec)
+    except Exception as error:  # whatever a layer of the user's raises
+        raise ValueError(
+            f"Node '{name}' must run in inference mode on one sample of shape {shape[1:]}; it "
+            f"raised {type(error).__name__}: {error} Correct the layer that this names."
+        ) from error
     if len(function.outputs) != 1:
         raise ValueError(
             f"Node '{name}' must have one output tensor, received {len(function.outputs)}. "
@@ -146,7 +151,7 @@ def _with_constants(name: str, function: Any) -> Any:
         if value.dtype in (tf.resource, tf.variant):
             raise ValueError(
                 f"Node '{name}' must keep its state in Keras weights; received a model that "
-                f"captures {value.name}, a TensorFlow resource. Create it with `add_weight` in "
+                "captures a TensorFlow variable or table. Create it with `add_weight` in "
                 "the layer that needs it."
             )
         node.op = "Const"
@@ -172,7 +177,7 @@ def _input_shape(name: str, model: keras.Model) -> tuple[int, ...]:
     if inputs[0].dtype != "float32":
         raise ValueError(
             f"Node '{name}' must take float32, received an input of {inputs[0].dtype}. "
-            "Indices and strings must become numbers before the tree."
+            "Leave `dtype` out of its `keras.Input`, and turn indices into numbers before the tree."
         )
     return (1, *(int(length) for length in shape if length is not None))
 

@@ -9,7 +9,8 @@ can be converted once its input's seam is settled, and its output's too if that 
 producers. Paths that skip nodes, or run them in different orders, close a circle in these rules:
 A runs trunk, b1, b2 and B runs trunk, b2; then the outputs of trunk and b1 are one seam, which
 needs the range of b1, which needs the converted trunk, which needs the seam. Such a circle is
-opened at its first seam, whose range is then taken from the float activations.
+opened at its first seam: a producer that is not calibrated yet is calibrated for that seam's sake
+on float activations, and once more for its own on what really precedes it.
 """
 
 from __future__ import annotations
@@ -128,10 +129,17 @@ class NodeConversion:
         return False
 
     def _calibrate(self, name: str) -> None:
+        self._calibrated[name] = self._calibration(name)
+
+    def _calibration(self, name: str) -> bytes:
+        """Return a node calibrated on what it is fed with, as far as that is known."""
+        if name in self._calibrated:
+            return self._calibrated[name]
         inputs = self._activations.inputs(name)
         self._progress(f"calibrating '{name}' on {len(inputs)} samples")
-        self._calibrated[name] = self._converter.calibrate(self._frozen[name], inputs)
-        _check_range(name, calibrated_range(self._calibrated[name], "output"))
+        calibrated = self._converter.calibrate(self._frozen[name], inputs)
+        _check_range(name, calibrated_range(calibrated, "output"))
+        return calibrated
 
     def _settle_ready(self) -> bool:
         """Settle the first seam all of whose producers are known."""
@@ -146,13 +154,8 @@ class NodeConversion:
         return False
 
     def _settle(self, seam: SeamClass) -> None:
-        """Give a seam the union of its producers' ranges, calibrated ones or else float ones."""
-        ranges = [
-            calibrated_range(self._calibrated[name], "output")
-            if name in self._calibrated
-            else self._activations.float_output_range(name)
-            for name in seam.producers
-        ]
+        """Give a seam the union of its producers' ranges."""
+        ranges = [calibrated_range(self._calibration(name), "output") for name in seam.producers]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
         self._progress(f"seam of {_joined(seam.producers)}: range {low:.4g} to {high:.4g}")
         shape = self._activations.output_shape(seam.producers[0])

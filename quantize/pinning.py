@@ -93,21 +93,24 @@ def spec_of_range(lowest: float, highest: float, shape: tuple[int, ...]) -> Tens
     return TensorSpec(shape, "int8", scale, zero_point)
 
 
-def pin(calibrated: bytes, side: Side, spec: TensorSpec) -> bytes | None:
+def pin(
+    calibrated: bytes, side: Side, spec: TensorSpec, tolerance_steps: float = 0.5
+) -> bytes | None:
     """Write a range over the calibrated one of an end, and of all that is tied to it.
 
     Args:
         calibrated: A float flatbuffer with calibrated ranges.
         side: Which end of the node.
         spec: The scale and zero point that it must get.
+        tolerance_steps: How far, in steps of `spec`, a tied tensor's own range may reach beyond;
+            it is clipped there.
 
     Returns:
-        The changed flatbuffer, or None where a tied tensor's own range is wider, so that the pin
-        would clip it by more than half a step.
+        The changed flatbuffer, or None where a tied tensor's own range reaches further.
     """
     model = unpack(calibrated)
     graph = model.subgraphs[0]
-    tolerance = spec.scale / 2
+    tolerance = spec.scale * tolerance_steps
     for index in tied_tensors(model, _end(graph, side)):
         tensor = graph.tensors[index]
         lowest, highest = _range(tensor)

@@ -28,8 +28,9 @@ from typing import IO, Any
 
 _BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from quantize.worker import serve; serve()"
+    "from quantize.worker import serve; serve(sys.argv[2])"
 )
+_LAST_SECONDS = 5.0
 _TAIL_LINES = 20
 _LINE_CHARACTERS = 1000  # longer ones are dumps, e.g. of all extension modules
 
@@ -40,6 +41,10 @@ class WorkerCrashError(RuntimeError):
     def __init__(self, message: str, tail: str) -> None:
         super().__init__(message)
         self.tail = tail
+
+
+class WorkerStartError(RuntimeError):
+    """The module's `prepare` raised, so that the worker can do nothing; `args[0]` says why."""
 
 
 class WorkerTaskError(RuntimeError):
@@ -88,18 +93,18 @@ class Worker:
             return
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOTSTRAP, json.dumps(_search_path())],
+            [sys.executable, "-c", _BOOTSTRAP, json.dumps(_search_path()), self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=_environment(self._environment),
         )
-        self._send(self._module)
 
     def run(self, function: str, *arguments: Any) -> Any:
         """Run a function of the module in the process and return what it returns.
 
         Raises:
+            WorkerStartError: The process could not be made ready.
             WorkerTaskError: The function raised.
             WorkerCrashError: The process died; the next call starts another one.
         """
@@ -111,6 +116,8 @@ class Worker:
             raise self._bury() from error
         if succeeded:
             return value
+        if succeeded is None:
+            raise WorkerStartError(value[0])
         raise WorkerTaskError(*value)
 
     def close(self) -> None:
@@ -140,7 +147,7 @@ class Worker:
         tail = ""
         status = "did not answer"
         if self._process is not None and self._log is not None:
-            code = self._process.wait()
+            code = _exit_code(self._process)
             status = f"ended with exit code {code}"
             if code < 0:
                 status = f"was ended by signal {-code} ({signal.strsignal(-code)})"
@@ -150,7 +157,7 @@ class Worker:
         return WorkerCrashError(status, tail)
 
 
-def serve() -> None:
+def serve(module_name: str) -> None:
     """Answer requests until stdin closes; runs inside the worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
     _die_with_parent()
@@ -159,13 +166,15 @@ def serve() -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # Whatever libraries print on stdout goes to the log as well.
     try:
-        module = importlib.import_module(_read(requests))
+        module = importlib.import_module(module_name)
         prepared = _answer(module.prepare)
         while True:
             function, arguments = _read(requests)
             os.ftruncate(2, 0)  # the log tells of one request only
-            reply = _answer(getattr(module, function), *arguments) if prepared[0] else prepared
-            _write(replies, reply)
+            if prepared[0]:
+                _write(replies, _answer(getattr(module, function), *arguments))
+            else:
+                _write(replies, (None, prepared[1]))
     except (EOFError, BrokenPipeError):
         return
 
@@ -191,6 +200,15 @@ def _die_with_parent() -> None:
             ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     except (ImportError, OSError, ValueError):
         return
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    """Return how a process ended that no longer answers; one that lingers is ended."""
+    try:
+        return process.wait(timeout=_LAST_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _tail(text: str) -> str:
