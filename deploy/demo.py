@@ -134,7 +134,7 @@ def demo_tree() -> Tree:
 
     def convolution(x, filters: int, strides: int):  # type: ignore[no-untyped-def]
         x = layers.Conv2D(filters, 3, strides, padding="same", use_bias=False)(x)
-        return layers.ReLU()(layers.BatchNormalization()(x))
+        return layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
 
     image = keras.Input((SIDE, SIDE, 1), name="image")
     x = convolution(image, 8, 1)
@@ -144,7 +144,7 @@ def demo_tree() -> Tree:
     def branch(name: str, classes: int) -> keras.Model:
         features = keras.Input(trunk.output_shape[1:], name=f"{name}_features")
         x = layers.SeparableConv2D(24, 3, padding="same", activation="relu")(features)
-        x = layers.Flatten()(layers.MaxPooling2D()(x))
+        x = layers.Dropout(0.4)(layers.Flatten()(layers.MaxPooling2D()(x)))
         return keras.Model(features, layers.Dense(classes, activation="softmax")(x), name=name)
 
     return Tree.from_branches(
@@ -169,10 +169,16 @@ def describe_data(data: dict[str, Split]) -> str:
 
 
 def closing(bundle: Bundle, folder: Path, seconds: float) -> str:
-    """The paths of the files, and what to type next."""
-    width = max(len(name) for name in bundle.nodes)
-    lines = [f"Finished in {seconds:.0f} s. The files for the firmware:"]
-    for name, node in bundle.nodes.items():
-        lines.append(f"  {name:{width}}  {node.rom_bytes:7,} B  {folder / 'nodes' / name}.tflite")
-    lines.append(f'\nNext: keras-tree check {folder} --board nano33ble --rom "96 KiB" --ram "32 KiB"')
+    """The picture of the tree with the bytes and the file of every node, and what to type next."""
+    from keras_tree.drawing import outline
+
+    labels = outline({name: task.path for name, task in bundle.tasks.items()}) or []
+    width = max(len(label) for _, label in labels)
+    lines = [f"Finished in {seconds:.0f} s. The tree, and its files for the firmware:\n"]
+    for name, label in labels:
+        size = bundle.nodes[name].rom_bytes
+        lines.append(f"  {label:{width}}  {size:6,} bytes  {folder / 'nodes' / name}.tflite")
+    lines.append(
+        f'\nNext: keras-tree check {folder} --board nano33ble --rom "96 KiB" --ram "32 KiB"'
+    )
     return "\n".join(lines)

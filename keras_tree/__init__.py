@@ -15,8 +15,26 @@ Example:
 """
 
 from keras_tree.cutting import cut_at_layer, cut_at_outputs
+from keras_tree.datasets import Split, load_folder, load_npz
 from keras_tree.saving import TreeFileError, load
+from keras_tree.schedules import Alternating, Joint, Masked, Proportional, Schedule, Temperature
 from keras_tree.tasks import Task
 from keras_tree.tree import Tree
 
-__all__ = ["Task", "Tree", "TreeFileError", "cut_at_layer", "cut_at_outputs", "load"]
+__all__ = [
+    "Alternating",
+    "Joint",
+    "Masked",
+    "Proportional",
+    "Schedule",
+    "Split",
+    "Task",
+    "Temperature",
+    "Tree",
+    "TreeFileError",
+    "cut_at_layer",
+    "cut_at_outputs",
+    "load",
+    "load_folder",
+    "load_npz",
+]
