@@ -137,7 +137,8 @@ def _costly_operator(bundle: Bundle, one: Check, found: Footprint, usage: Usage)
     if not saved:
         return
     name = max(saved, key=lambda name: saved[name])
-    users = ", ".join(node for node in found.nodes if name in bundle.nodes[node].operators)
+    nodes = [node for node in found.nodes if name in bundle.nodes[node].operators]
+    users = " and ".join(nodes) if len(nodes) < 3 else f"{len(nodes)} nodes"
     hint = f"; {_SUBSTITUTES[name]}" if name in _SUBSTITUTES else ""
     yield _step(usage, f"do without {name} (in {users}{hint})", saved[name])
 

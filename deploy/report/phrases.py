@@ -45,7 +45,7 @@ def outcome(report: BudgetReport) -> str:
             _margin(usage) for usage in (report.verdicts[0].rom, report.verdicts[0].ram)
         )
     if not over:
-        return f"all {count} checks fit"
+        return f"{count} of {count} checks fit"
     return f"{over} of {count} checks over budget, {count - over} fit"
 
 

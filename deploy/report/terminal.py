@@ -106,6 +106,8 @@ def _explanation(verdict: Verdict, width: int, colour: bool) -> Iterator[str]:
     yield _paint(verdict.check.name, "heading", colour)
     board = f"{verdict.check.board.title}, {phrases.board_line(verdict)}"
     yield from _labelled("board", board, width, colour, "heading")
+    if verdict.check.tasks is not None:
+        yield from _labelled("tasks", ", ".join(verdict.check.tasks), width, colour, "heading")
     for usage in (verdict.rom, verdict.ram):
         if usage.message:
             word = "close" if usage.fits else "OVER"
