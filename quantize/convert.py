@@ -105,7 +105,7 @@ class Converter:
         try:
             return self._worker.run(function, *arguments)
         except WorkerCrashError as error:
-            raise ConversionError(_crash_message(node, str(error), error.tail)) from error
+            raise ConversionError(_crash_message(node, error.status, error.tail)) from error
         except WorkerStartError as error:
             raise ConversionError(f"The converter cannot be used: {error}") from error
         except WorkerTaskError as error:

@@ -36,10 +36,16 @@ _LINE_CHARACTERS = 1000  # longer ones are dumps, e.g. of all extension modules
 
 
 class WorkerCrashError(RuntimeError):
-    """The worker process ended while it worked; `args[0]` says how, `tail` what it printed last."""
+    """The worker process ended while it worked.
 
-    def __init__(self, message: str, tail: str) -> None:
-        super().__init__(message)
+    Args:
+        status: How it ended, e.g. "ended with exit code 1".
+        tail: What it printed last.
+    """
+
+    def __init__(self, status: str, tail: str) -> None:
+        super().__init__(f"The worker process {status}. Its last words:\n{tail}")
+        self.status = status
         self.tail = tail
 
 

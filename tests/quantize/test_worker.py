@@ -57,12 +57,12 @@ def module(tmp_path_factory):
     """Name of an importable module with the functions above."""
     folder = tmp_path_factory.mktemp("modules")
     (folder / "worker_tasks.py").write_text(textwrap.dedent(TASKS))
-    (folder / "broken_tasks.py").write_text(
-        "def prepare():\n    raise RuntimeError('no TensorFlow')\n"
-    )
-    sys.path.insert(0, str(folder))
-    yield "worker_tasks"
-    sys.path.remove(str(folder))
+    broken = "def prepare():\n    raise RuntimeError('no TensorFlow')\n"
+    (folder / "broken_tasks.py").write_text(broken)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(folder)]))
+        yield "worker_tasks"
 
 
 @pytest.fixture
@@ -155,9 +155,11 @@ def parent(tmp_path, **settings):
         env={**os.environ, "TMPDIR": str(tmp_path)},
         **settings,
     )
-    process.stdin.write(textwrap.dedent(PARENT))
-    process.stdin.close()
-    return process, int(process.stdout.readline())
+    with process.stdin as source:
+        source.write(textwrap.dedent(PARENT))
+    pid = process.stdout.readline()
+    assert pid, process.stderr.read()
+    return process, int(pid)
 
 
 @on_linux
