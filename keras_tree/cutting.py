@@ -128,9 +128,7 @@ def name_parts(parts: Iterable[Users], everyone: Users) -> dict[Users, str]:
     names: dict[Users, str] = {}
     for users in sorted(parts, key=lambda users: (users != everyone, len(users))):
         name = "trunk" if users == everyone else "-".join(sorted(users))
-        while name in names.values():
-            name += "_"
-        names[users] = name
+        names[users] = graph.free_name(name, names.values())
     return names
 
 

@@ -4,7 +4,7 @@ The one place that reads Keras's record of how a symbolic tensor was made. What 
 in `cutting.py`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -58,6 +58,13 @@ def is_input(call: Any) -> bool:
     return isinstance(call.operation, keras.layers.InputLayer)
 
 
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return `name`, with underscores behind it until it is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
 def part(name: str, start: Any, calls: Sequence[Any], end: Any) -> keras.Model:
     """Return the functional model of a part of a graph; it shares the layers, and so their weights.
 
@@ -69,9 +76,8 @@ def part(name: str, start: Any, calls: Sequence[Any], end: Any) -> keras.Model:
     """
     if is_input(call_of(start)):
         return keras.Model(start, end, name=name)
-    inputs = keras.Input(
-        batch_shape=start.shape, dtype=start.dtype, sparse=start.sparse, name=f"{name}_input"
-    )
+    free = free_name(f"{name}_input", [call.operation.name for call in calls])
+    inputs = keras.Input(batch_shape=start.shape, dtype=start.dtype, sparse=start.sparse, name=free)
     made = {id(start): inputs}
     for call in calls:
         args, kwargs = call.arguments.fill_in(made)

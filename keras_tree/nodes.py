@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_tree.graph import describe
+from keras_tree.graph import describe, free_name
 from keras_tree.tasks import check_name
 
 
@@ -86,6 +86,17 @@ def with_node(
             f"{', '.join(map(repr, nodes))}. Rename it."
         )
     return {**nodes, name: as_node(name, model)}
+
+
+def chain(nodes: Sequence[keras.Model], name: str) -> keras.Model:
+    """Return the functional model that runs nodes one after the other, as layers."""
+    first = nodes[0].inputs[0]
+    free = free_name("input", [node.name for node in nodes])
+    inputs = keras.Input(batch_shape=first.shape, dtype=first.dtype, name=free)
+    x = inputs
+    for node in nodes:
+        x = node(x)
+    return keras.Model(inputs, x, name=name)
 
 
 def is_frozen(node: keras.Model) -> bool:

@@ -4,13 +4,22 @@ A Keras optimizer is built once, over one list of variables. A tree grows and th
 optimizer is replaced by one over more variables that carries every number of the old one on.
 """
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 
 # Lists that an optimizer keeps beside its slots; one holds every slot again, the other the model's
 # variables.
 NOT_SLOTS = frozenset({"_variables", "_trainable_variables"})
+
+
+@dataclasses.dataclass
+class OptimizerState:
+    """The variables an optimizer has slots for, apart from Keras's tracking of attributes."""
+
+    built_over: list[keras.Variable] = dataclasses.field(default_factory=list)
 
 
 def extend(
@@ -91,3 +100,23 @@ def keep_weight_decay(
     excluded = without_weight_decay(old, variables)
     if excluded or pattern is not None:
         new.exclude_from_weight_decay(excluded, [pattern.pattern] if pattern is not None else None)
+
+
+def addresses(
+    nodes: Mapping[str, keras.Model], variables: Iterable[keras.Variable]
+) -> list[tuple[str, int]]:
+    """Return where each variable is: the node's name and the index among the node's weights."""
+    place = {
+        id(variable): (name, index)
+        for name, node in nodes.items()
+        for index, variable in enumerate(node.weights)
+    }
+    return [place[id(variable)] for variable in variables]
+
+
+def variables_at(
+    nodes: Mapping[str, keras.Model], places: Iterable[Sequence[Any]]
+) -> list[keras.Variable]:
+    """Return the variables at the places that `addresses` gave."""
+    weights = {name: node.weights for name, node in nodes.items()}
+    return [weights[name][index] for name, index in places]

@@ -1,7 +1,7 @@
 """The `.keras` file of a tree: written whole or not at all, and read back exactly.
 
-What Keras's own format forgets is described here too: which single layers are frozen, and the
-states of random generators. What belongs in the configuration of a tree is in `tree.py`.
+What Keras's own format forgets stands here too: which single variables are frozen, and the states
+of random generators.
 """
 
 import contextlib
@@ -150,6 +150,18 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def tree_config(tree: "Tree") -> dict[str, Any]:
+    """Return nodes, frozen flags, paths and tasks of a tree as plain data."""
+    nodes = tree.nodes
+    return {
+        "name": tree.name,
+        "nodes": {name: keras.saving.serialize_keras_object(nodes[name]) for name in nodes},
+        "trainable": {name: trainable_flags(nodes[name]) for name in nodes},
+        "paths": {task: list(path) for task, path in tree.paths.items()},
+        "tasks": [task.to_config() for task in tree.tasks.values()],
+    }
+
+
 def trainable_flags(node: keras.Model) -> dict[str, list[bool]]:
     """Return which layers and which variables of a node are trainable, in the node's own order.
 
@@ -183,3 +195,25 @@ def random_states(nodes: Iterable[keras.Model]) -> list[keras.Variable]:
         weights = {id(weight) for weight in node.weights}
         states += [variable for variable in node.variables if id(variable) not in weights]
     return states
+
+
+def store_random_states(nodes: Iterable[keras.Model], store: Any) -> None:
+    """Store the states of the random generators of all nodes, in order."""
+    for index, state in enumerate(random_states(nodes)):
+        store[str(index)] = state.numpy()
+
+
+def read_random_states(nodes: Iterable[keras.Model], store: Any) -> None:
+    """Read the states that `store_random_states` stored.
+
+    Raises:
+        ValueError: If there are more or fewer of them.
+    """
+    states = random_states(nodes)
+    if len(store.keys()) != len(states):
+        raise ValueError(
+            f"The file must hold {len(states)} random states, as this tree does. Received: "
+            f"{len(store.keys())}. Load it into the tree it was saved from, or one built alike."
+        )
+    for index, state in enumerate(states):
+        state.assign(store[str(index)])

@@ -4,22 +4,14 @@ The settings and the optimizer stand here. The step, the loop and the reading of
 `training.py`, to which the verbs hand on.
 """
 
-import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_tree import optimizer_state, schedules, training
-from keras_tree.tasks import near_names
-
-
-@dataclasses.dataclass
-class OptimizerState:
-    """The variables an optimizer has slots for, apart from Keras's tracking of attributes."""
-
-    built_over: list[keras.Variable] = dataclasses.field(default_factory=list)
+from keras_tree.settings import as_optimizer, check_settings
 
 
 class TreeTrainer(keras.Model):
@@ -39,7 +31,7 @@ class TreeTrainer(keras.Model):
         self.steps_per_execution_setting: int | str = "auto"
         self.jit_compile_setting: bool | str = "auto"
         self.optimizer: Any = None
-        self._optimizer_state = OptimizerState()
+        self._optimizer_state = optimizer_state.OptimizerState()
 
     @property
     def nodes(self) -> Mapping[str, keras.Model]:
@@ -110,8 +102,8 @@ class TreeTrainer(keras.Model):
         excluded = optimizer_state.without_weight_decay(self.optimizer, built_over)
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
-            "optimizer_variables": addresses(self.nodes, built_over),
-            "without_weight_decay": addresses(self.nodes, excluded),
+            "optimizer_variables": optimizer_state.addresses(self.nodes, built_over),
+            "without_weight_decay": optimizer_state.addresses(self.nodes, excluded),
             "schedule": keras.saving.serialize_keras_object(self.schedule),
             "balancer": keras.saving.serialize_keras_object(self.balancer),
             "steps_per_execution": self.steps_per_execution_setting,
@@ -125,8 +117,8 @@ class TreeTrainer(keras.Model):
             return
         read = keras.saving.deserialize_keras_object
         optimizer = read(config["optimizer"])
-        built_over = variables_at(self.nodes, config["optimizer_variables"])
-        excluded = variables_at(self.nodes, config["without_weight_decay"])
+        built_over = optimizer_state.variables_at(self.nodes, config["optimizer_variables"])
+        excluded = optimizer_state.variables_at(self.nodes, config["without_weight_decay"])
         if excluded:
             getattr(optimizer, "inner_optimizer", optimizer).exclude_from_weight_decay(excluded)
         optimizer.build(built_over)
@@ -289,56 +281,3 @@ def joined(batches: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]
             "a new generator; one can be read only once."
         )
     return {task: np.concatenate([batch[task] for batch in batches]) for task in batches[0]}
-
-
-def check_settings(steps_per_execution: Any, jit_compile: Any) -> None:
-    """Refuse settings that are neither "auto" nor of the right kind."""
-    whole = isinstance(steps_per_execution, int) and not isinstance(steps_per_execution, bool)
-    if steps_per_execution != "auto" and not (whole and steps_per_execution >= 1):
-        raise ValueError(
-            "`steps_per_execution` must be a whole number of at least 1, or 'auto'. Received: "
-            f"{steps_per_execution!r}. Leave it out for 'auto'."
-        )
-    if jit_compile != "auto" and not isinstance(jit_compile, bool):
-        raise ValueError(
-            f"`jit_compile` must be True, False or 'auto'. Received: {jit_compile!r}. Leave it out "
-            "for 'auto'."
-        )
-
-
-def as_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
-    """Return the optimizer itself, or the one of that name or configuration."""
-    if isinstance(optimizer, str):
-        names = [name for name in dir(keras.optimizers) if name[0].isupper()]
-        known = {name.lower(): name for name in names}
-        if optimizer.lower() not in known:
-            raise ValueError(
-                f"`optimizer` must be a Keras optimizer. Received: {optimizer!r}. "
-                f"{near_names(optimizer.lower(), known)}"
-            )
-    elif not isinstance(optimizer, keras.optimizers.Optimizer | Mapping):
-        raise ValueError(
-            "`optimizer` must be a Keras optimizer or its name. Received: "
-            f"{optimizer!r}. Pass for example 'adam'."
-        )
-    return keras.optimizers.get(optimizer)
-
-
-def addresses(
-    nodes: Mapping[str, keras.Model], variables: Iterable[keras.Variable]
-) -> list[tuple[str, int]]:
-    """Return where each variable is: the node's name and the index among the node's weights."""
-    place = {
-        id(variable): (name, index)
-        for name, node in nodes.items()
-        for index, variable in enumerate(node.weights)
-    }
-    return [place[id(variable)] for variable in variables]
-
-
-def variables_at(
-    nodes: Mapping[str, keras.Model], places: Iterable[Sequence[Any]]
-) -> list[keras.Variable]:
-    """Return the variables at the places that `addresses` gave."""
-    weights = {name: node.weights for name, node in nodes.items()}
-    return [weights[name][index] for name, index in places]

@@ -165,13 +165,7 @@ class Tree(TreeTrainer):
         """Return the functional model of one task's path; it shares the nodes and their weights."""
         models = self._plan.path_models
         if task not in models:
-            path = self.path(task)
-            first = self._node_models[path[0]].inputs[0]
-            inputs = keras.Input(batch_shape=first.shape, dtype=first.dtype, name="input")
-            x = inputs
-            for node in path:
-                x = self._node_models[node](x)
-            models[task] = keras.Model(inputs, x, name=task)
+            models[task] = node_rules.chain([self._node_models[n] for n in self.path(task)], task)
         return models[task]
 
     def run_node(self, node: str, inputs: Any, training: bool | None = None) -> Any:
@@ -295,14 +289,7 @@ class Tree(TreeTrainer):
 
     def get_config(self) -> dict[str, Any]:
         """Return nodes, frozen flags, paths and tasks as plain data."""
-        nodes = self.nodes
-        return {
-            "name": self.name,
-            "nodes": {name: keras.saving.serialize_keras_object(nodes[name]) for name in nodes},
-            "trainable": {name: saving.trainable_flags(nodes[name]) for name in nodes},
-            "paths": {task: list(path) for task, path in self._plan.paths.items()},
-            "tasks": [task.to_config() for task in self._plan.tasks.values()],
-        }
+        return saving.tree_config(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Tree":
@@ -317,19 +304,11 @@ class Tree(TreeTrainer):
 
     def save_own_variables(self, store: Any) -> None:
         """Store the states of the nodes' random generators, which are no weights of any layer."""
-        for index, state in enumerate(saving.random_states(self.nodes.values())):
-            store[str(index)] = state.numpy()
+        saving.store_random_states(self.nodes.values(), store)
 
     def load_own_variables(self, store: Any) -> None:
         """Read the states that `save_own_variables` stored."""
-        states = saving.random_states(self.nodes.values())
-        if len(store.keys()) != len(states):
-            raise ValueError(
-                f"The file must hold {len(states)} random states, as this tree does. Received: "
-                f"{len(store.keys())}. Load it into the tree it was saved from, or one built alike."
-            )
-        for index, state in enumerate(states):
-            state.assign(store[str(index)])
+        saving.read_random_states(self.nodes.values(), store)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -142,6 +142,15 @@ def test_names_of_nodes_never_collide() -> None:
     assert_outputs_unchanged(tree, model(IMAGES), IMAGES)
 
 
+def test_the_input_of_a_branch_takes_a_free_name() -> None:
+    image = keras.Input((8, 8, 2))
+    x = L.Conv2D(3, 3, name="conv")(image)
+    model = keras.Model(image, head(L.Conv2D(2, 3, name="digit_input")(x), 2, "out"))
+    tree = cut_at_layer(model, "conv", Task("digit", "mse"))
+    assert tree.nodes["digit"].layers[0].name == "digit_input_"
+    assert_outputs_unchanged(tree, {"digit": model(IMAGES)}, IMAGES)
+
+
 def test_a_layer_without_weights_may_be_in_two_nodes() -> None:
     image = keras.Input((8, 8, 2))
     relu, pool = L.ReLU(name="relu"), L.GlobalAveragePooling2D()

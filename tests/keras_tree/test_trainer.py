@@ -33,9 +33,9 @@ def dense(inputs: int, units: int, *layers: keras.layers.Layer) -> keras.Model:
     return keras.Model(x, y)
 
 
-def small_tree() -> Tree:
+def small_tree(*trunk_layers: keras.layers.Layer) -> Tree:
     return Tree.from_branches(
-        dense(4, 8, L.BatchNormalization(), L.Dropout(0.5)),
+        dense(4, 8, L.BatchNormalization(), L.Dropout(0.5), *trunk_layers),
         {"digit": dense(8, 3, L.Softmax()), "angle": dense(8, 1)},
         [Task("digit", "sparse_categorical_crossentropy", ("accuracy",)), Task("angle", "mse")],
     )
@@ -128,7 +128,8 @@ def test_thawed_nodes_are_trained() -> None:
 
 
 def test_growing_after_training() -> None:
-    tree = compiled_tree()
+    tree = small_tree(L.SpectralNormalization(L.Dense(8)))
+    tree.compile()
     fit(tree, epochs=2)
     outputs = {task: tree[task](X).numpy() for task in tree.tasks}
     older = {name: node.get_weights() for name, node in tree.nodes.items()}

@@ -1,5 +1,7 @@
 """A tree's nodes, paths and tasks: what is accepted, what running it touches, how it grows."""
 
+import doctest
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -271,6 +273,19 @@ def test_path_model() -> None:
     assert [layer.name for layer in model.layers] == ["input", "trunk", "digit"]
     assert model.input_shape == (None, 4)
     assert model.output_shape == (None, 3)
+
+
+def test_a_node_may_be_named_input() -> None:
+    nodes = {"input": dense(4, 8), "input_": dense(8, 3)}
+    tree = Tree(nodes, {"digit": ("input", "input_")}, tasks("digit"))
+    np.testing.assert_array_equal(tree["digit"](X), tree(X)["digit"])
+
+
+@pytest.mark.parametrize("module", ["keras_tree", "keras_tree.tasks", "keras_tree.tree"])
+def test_examples_in_docstrings(module: str) -> None:
+    results = doctest.testmod(importlib.import_module(module))
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_unknown_task_offers_near_names() -> None:
