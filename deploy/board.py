@@ -60,10 +60,7 @@ _TEXTS = ("name", "title", "mcu", "core", "fpu", "clock", "notes")
 _SIZES = ("rom_chip", "rom_slot", "ram", "ram_total")
 _FIELDS = ("base", *_TEXTS, *_SIZES, "rom", "sources")
 _FPUS = ("none", "single", "double")
-_EXAMPLES = {
-    "name": "my-board", "core": "cortex-m4", "clock": "64 MHz",
-    "rom_chip": "1 MiB", "rom_slot": "960 KiB", "ram": "256 KiB",
-}  # fmt: skip
+_EXAMPLES = {"name": "my-board", "core": "cortex-m4", "clock": "64 MHz"}
 _HERTZ = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
 
 
@@ -245,12 +242,12 @@ def _fresh(values: dict[str, Any], sources: dict[str, str]) -> Board:
     needed = ("name", "core", "clock_hz", "rom_chip_bytes", "rom_slot_bytes", "ram_bytes")
     missing = [re.sub("_(hz|bytes)$", "", key) for key in needed if key not in values]
     if missing:
+        are, them = ("is", "it") if len(missing) == 1 else ("are", "them")
+        example = _EXAMPLES.get(missing[0], "256 KiB")
         raise BoardError(
-            f"A board needs {', '.join(f'`{key}`' for key in missing)}, which "
-            f"{'is' if len(missing) == 1 else 'are'} not given. Add "
-            f"{'it' if len(missing) == 1 else 'them'}, for example `{missing[0]} = "
-            f"{_EXAMPLES[missing[0]]}`, or start from a built-in board with "
-            '`base = "nano33ble"`.'
+            f"A board needs {', '.join(f'`{key}`' for key in missing)}, which {are} not given. "
+            f'Add {them}, for example `{missing[0]} = "{example}"`, or start from a built-in board '
+            'with `base = "nano33ble"`.'
         )
     defaults = {
         "title": values["name"],

@@ -1,7 +1,7 @@
 """Footprint: what a bundle costs on one board, split by node, by task and by cause.
 
-Accounting stands here: sums, shares and what is live when. The models it adds up are in `rom.py`
-and `ram.py`; limits and verdicts are in `deploy/budget.py`.
+Values only. How they are added up is in `accounting.py`, the models behind them in `rom.py`,
+`ram.py` and `shared_arena.py`; limits and verdicts are in `deploy/budget.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ class NodeFootprint:
         stripped_bytes: What the lossless strip took off it.
         share_bytes: By task that uses the node, that task's share of `rom_bytes`; they sum to it.
         arena: Its memory on this board, if it were allocated alone.
+        recorded_arena_bytes: Its arena with reference kernels as recorded by TensorFlow Lite Micro
+            when the bundle was written, corrected to 32 bits; None without a recording. A check of
+            `arena`, independent of it.
     """
 
     name: str
@@ -30,6 +33,7 @@ class NodeFootprint:
     stripped_bytes: int
     share_bytes: dict[str, int]
     arena: Arena
+    recorded_arena_bytes: int | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:

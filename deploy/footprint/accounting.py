@@ -1,0 +1,213 @@
+"""From a bundle and a board to a footprint: sums, shares and what is live when.
+
+One rule for every shape of tree: ROM is the sum over distinct stored nodes, a task costs the sum
+over its path, and a node's bytes shared out among its users sum to the ROM. The values are in
+`footprint.py`, the models in `rom.py`, `ram.py` and `shared_arena.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from deploy.board import Board
+from deploy.footprint.cores import default_kernels, measured_core
+from deploy.footprint.footprint import Footprint, NodeFootprint, TaskFootprint
+from deploy.footprint.outside import outside_arena_bytes
+from deploy.footprint.ram import (
+    NodeRam,
+    node_ram,
+    recorded_arena_bytes,
+    simulated_reference_bytes,
+)
+from deploy.footprint.rom import RuntimeRom, runtime_rom
+from deploy.footprint.shared_arena import SharedArena, seam_copies, share_arena
+from quantize.bundle import Bundle, BundleTask, Node
+
+# The correction of a recording rounds each operator's data by itself: some bytes in any node.
+_DIFFERENCE_TO_REPORT_PERCENT = 2.0
+_DIFFERENCE_TO_REPORT_BYTES = 64
+
+
+def footprint(
+    bundle: Bundle,
+    board: Board,
+    tasks: Sequence[str] | None = None,
+    kernels: str | None = None,
+) -> Footprint:
+    """Return what a bundle costs on a board.
+
+    Args:
+        bundle: The bundle.
+        board: The board.
+        tasks: Only these tasks and the nodes that they use; None for all.
+        kernels: "reference", "cmsis-nn" or "cmsis-nn-int8"; None for the best one measured for the
+            board's core: "cmsis-nn-int8" on Cortex-M, "reference" elsewhere.
+
+    Raises:
+        BundleError: A task is not one of the bundle's.
+        CoreError: The kernel set is unknown, or not made for the board's core.
+        RomError: An operator's code size is not known.
+        RamError: A node's memory is not known.
+    """
+    chosen = bundle if tasks is None else bundle.select(tasks)
+    kernels = default_kernels(board.core) if kernels is None else kernels
+    nodes = _used_nodes(chosen)
+    names = frozenset(name for node in nodes.values() for name in node.operators)
+    runtime = _runtime(names, board.core, kernels, board.fpu)
+    rams = {
+        name: node_ram(node.data, board.core, kernels, board.fpu, node.arena)
+        for name, node in nodes.items()
+    }
+    shares = _shares(nodes, chosen.tasks)
+    model_bytes = sum(node.rom_bytes for node in nodes.values())
+    arena = _arena(rams, tuple(nodes))
+    parts = _ram_parts(chosen, nodes, arena, runtime, board, kernels, model_bytes)
+    paths = {name: _task(task, nodes, rams, shares) for name, task in chosen.tasks.items()}
+    return Footprint(
+        board=board,
+        kernels=kernels,
+        tasks=paths,
+        nodes={name: _node(node, rams[name], shares[name]) for name, node in nodes.items()},
+        runtime=runtime,
+        ram_parts=parts,
+        separate_model_bytes=sum(path.model_rom_bytes for path in paths.values()),
+        rom_error_percent=_rom_error(runtime, model_bytes),
+        ram_error_percent=_ram_error(rams, runtime, board, sum(parts.values())),
+        notes=(*_core_notes(board, runtime), *_node_notes(nodes, rams)),
+    )
+
+
+def _used_nodes(bundle: Bundle) -> dict[str, Node]:
+    """The nodes on the tasks' paths, in the bundle's order."""
+    used = {name for task in bundle.tasks.values() for name in task.path}
+    return {name: node for name, node in bundle.nodes.items() if name in used}
+
+
+@lru_cache(maxsize=1024)
+def _runtime(operators: frozenset[str], core: str, kernels: str, fpu: str) -> RuntimeRom:
+    """The runtime's code, found once for all boards of one core."""
+    return runtime_rom(operators, core, kernels, fpu)
+
+
+def _shares(
+    nodes: Mapping[str, Node], tasks: Mapping[str, BundleTask]
+) -> dict[str, dict[str, int]]:
+    """By node and user, an even share of the node's bytes; the first users take the remainder."""
+    shares = {}
+    for name, node in nodes.items():
+        users = [task for task, one in tasks.items() if name in one.path]
+        each, rest = divmod(node.rom_bytes, len(users))
+        shares[name] = {task: each + (i < rest) for i, task in enumerate(users)}
+    return shares
+
+
+def _arena(rams: Mapping[str, NodeRam], names: Sequence[str]) -> SharedArena:
+    """The arena of some nodes in one allocator."""
+    return share_arena(tuple(rams[name].memory for name in names), rams[names[0]].shared_bytes)
+
+
+def _node(node: Node, ram: NodeRam, share_bytes: dict[str, int]) -> NodeFootprint:
+    return NodeFootprint(
+        name=node.name,
+        rom_bytes=node.rom_bytes,
+        stripped_bytes=node.unstripped_bytes - node.rom_bytes,
+        share_bytes=share_bytes,
+        arena=ram.alone(),
+        recorded_arena_bytes=recorded_arena_bytes(node.data, node.arena),
+    )
+
+
+def _task(
+    task: BundleTask,
+    nodes: Mapping[str, Node],
+    rams: Mapping[str, NodeRam],
+    shares: Mapping[str, Mapping[str, int]],
+) -> TaskFootprint:
+    # A path may come to one node twice; it is stored and allocated once.
+    distinct = tuple(dict.fromkeys(task.path))
+    return TaskFootprint(
+        name=task.name,
+        path=task.path,
+        model_rom_bytes=sum(nodes[name].rom_bytes for name in distinct),
+        share_bytes=sum(shares[name][task.name] for name in distinct),
+        arena_bytes=_arena(rams, distinct).minimum_bytes,
+    )
+
+
+def _ram_parts(
+    bundle: Bundle,
+    nodes: Mapping[str, Node],
+    arena: SharedArena,
+    runtime: RuntimeRom,
+    board: Board,
+    kernels: str,
+    model_bytes: int,
+) -> dict[str, int]:
+    """RAM by cause; a cause that takes nothing is left out."""
+    copied, copy_bytes = seam_copies([task.path for task in bundle.tasks.values()], nodes)
+    parts = {
+        f"activations ({list(nodes)[arena.largest]})": arena.head_bytes,
+        "kept by the nodes": arena.tail_bytes,
+        "planning and alignment": arena.minimum_bytes - arena.used_bytes,
+        f"copy of the output of {' and '.join(copied)}": copy_bytes,
+        **outside_arena_bytes(board, kernels, len(nodes), len(runtime.by_operator)),
+    }
+    if board.runs_from_ram:
+        parts["the program, copied into RAM"] = model_bytes + runtime.rom_bytes
+    return {cause: size for cause, size in parts.items() if size}
+
+
+def _rom_error(runtime: RuntimeRom, model_bytes: int) -> tuple[float, float]:
+    """The runtime's band over the whole: flatbuffers are exact."""
+    share = runtime.rom_bytes / (runtime.rom_bytes + model_bytes)
+    low, high = runtime.error_percent
+    return round(low * share, 1), round(high * share, 1)
+
+
+def _ram_error(
+    rams: Mapping[str, NodeRam], runtime: RuntimeRom, board: Board, ram_bytes: int
+) -> tuple[float, float]:
+    """The widest band of a node's arena, and the program's where it is in RAM."""
+    low = min(ram.error_percent[0] for ram in rams.values())
+    high = max(ram.error_percent[1] for ram in rams.values())
+    if board.runs_from_ram:
+        share = runtime.rom_bytes / ram_bytes
+        low += runtime.error_percent[0] * share
+        high += runtime.error_percent[1] * share
+    return round(low, 1), round(high, 1)
+
+
+def _core_notes(board: Board, runtime: RuntimeRom) -> list[str]:
+    stand_in = measured_core(board.core, board.fpu)
+    notes = []
+    if not stand_in.is_exact:
+        unit = f"{board.core} with floating-point unit '{board.fpu}'"
+        notes.append(f"{unit} was not measured: {stand_in.name} stands for it ({stand_in.reason})")
+    if board.runs_from_ram:
+        notes.append(
+            f"{board.name} has no flash to execute from: the program counts in the storage and, "
+            "copied, in RAM"
+        )
+    return [*notes, *runtime.notes]
+
+
+def _node_notes(nodes: Mapping[str, Node], rams: Mapping[str, NodeRam]) -> list[str]:
+    """Fallbacks, and simulations that a recording contradicts."""
+    notes = []
+    for name, node in nodes.items():
+        if not rams[name].is_simulated:
+            notes.append(f"the arena of {name} was {rams[name].basis}")
+            continue
+        recorded = recorded_arena_bytes(node.data, node.arena)
+        simulated = simulated_reference_bytes(node.data)
+        if recorded is None or simulated is None:
+            continue
+        percent = 100 * (simulated - recorded) / recorded
+        is_large = abs(simulated - recorded) > _DIFFERENCE_TO_REPORT_BYTES
+        if is_large and abs(percent) > _DIFFERENCE_TO_REPORT_PERCENT:
+            notes.append(
+                f"the arena of {name}, simulated with reference kernels, is {simulated:,} B and "
+                f"{percent:+.1f} % from the recording corrected to 32 bits, {recorded:,} B"
+            )
+    return notes
