@@ -57,12 +57,17 @@ def read_codes(path: Path, bundle: Bundle) -> tuple[np.ndarray, str]:
     else:
         samples = bundle.input_normalization.apply(samples)
         done += f", {_formula(bundle.input_normalization)}"
-    if not np.isfinite(samples).all():
-        raise SampleError(
-            f"`--input` must hold finite numbers, '{path}' has {(~np.isfinite(samples)).sum()} NaN "
-            "or infinite ones. Clean the sample."
-        )
+    _refuse_infinite(samples, path)
     return spec.quantize(samples), done + _saturation(samples, spec)
+
+
+def _refuse_infinite(samples: np.ndarray, path: Path) -> None:
+    wrong = ~np.isfinite(samples)
+    if wrong.any():
+        raise SampleError(
+            f"`--input` must hold finite numbers, '{path}' has {wrong.sum()} NaN or infinite ones. "
+            "Clean the sample."
+        )
 
 
 def _read_array(path: Path) -> np.ndarray:

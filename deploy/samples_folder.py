@@ -61,31 +61,45 @@ def read_samples(
     Raises:
         SamplesError: A task has no file, or an array does not fit.
     """
-    from keras_tree.datasets import load_npz
-
-    tasks = tuple(tasks)
     paths = {task: folder / f"{task}.npz" for task in tasks}
     _refuse_missing(folder, paths)
     read = {}
     for task, path in paths.items():
-        try:
-            split = load_npz(path)
-        except ValueError as error:
-            raise SamplesError(str(error)) from error
-        x = _prepared(split.x_train, f"{path}: x_train", input_shape, normalization, limit)
-        evaluation = None
-        if len(split.x_test):
-            x_test = _prepared(
-                split.x_test, f"{path}: x_test", input_shape, normalization, test_limit
-            )
-            evaluation = (x_test, _evenly(np.asarray(split.y_test), test_limit))
+        read[task], of = _read_task(path, input_shape, normalization, limit, test_limit)
+        x, evaluation = read[task].calibration, read[task].evaluation
         tested = f"{len(evaluation[0])} for testing" if evaluation else "no test data"
         say(
-            f"  {task}: {len(x)} of {len(split.x_train)} samples for calibration "
+            f"  {task}: {len(x)} of {of} samples for calibration "
             f"({x.min():.4g} to {x.max():.4g}), {tested}"
         )
-        read[task] = TaskSamples(x, evaluation)
     return read
+
+
+def _read_task(
+    path: Path,
+    input_shape: tuple[int, ...],
+    normalization: InputNormalization | None,
+    limit: int,
+    test_limit: int,
+) -> tuple[TaskSamples, int]:
+    """One task's samples, and how many its x_train holds."""
+    from keras_tree.datasets import load_npz
+
+    try:
+        split = load_npz(path)
+    except ValueError as error:
+        raise SamplesError(str(error)) from error
+    x = _prepared(split.x_train, f"{path}: x_train", input_shape, normalization, limit)
+    if len(split.x_test) != len(split.y_test):
+        raise SamplesError(
+            f"{path}: a label for every sample is expected, received {len(split.x_test)} in x_test "
+            f"and {len(split.y_test)} in y_test. Cut both to one length."
+        )
+    evaluation = None
+    if len(split.x_test):
+        x_test = _prepared(split.x_test, f"{path}: x_test", input_shape, normalization, test_limit)
+        evaluation = (x_test, _evenly(np.asarray(split.y_test), test_limit))
+    return TaskSamples(x, evaluation), len(split.x_train)
 
 
 def _refuse_missing(folder: Path, paths: dict[str, Path]) -> None:

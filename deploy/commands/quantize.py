@@ -174,25 +174,15 @@ def quantized(
     say: Callable[[str], None],
 ) -> Bundle:
     """Read the samples and quantize; every error that the input causes becomes a `UsageError`."""
-    from deploy.samples_folder import SamplesError, read_samples
-    from quantize.bundle import Bundle, BundleError
-    from quantize.calibration import CalibrationError
+    from deploy.samples_folder import read_samples
+    from quantize.bundle import Bundle
     from quantize.convert import ConversionError
     from quantize.post_training import quantize
-    from quantize.refusal import RefusalError
-    from quantize.seam import SeamError
 
     shipped = [task.name for task in tree.tasks.values() if not task.auxiliary]
     shape = tuple(tree.nodes[tree.trunk_name].input_shape[1:])
-    with as_usage_error(
-        SamplesError,
-        CalibrationError,
-        RefusalError,
-        ConversionError,
-        SeamError,
-        BundleError,
-        OSError,
-    ):
+    # Every refusal of samples, labels, layers and bundles is a ValueError at a door of `quantize`.
+    with as_usage_error(ValueError, ConversionError, OSError):
         base = Bundle.load(arguments.base) if arguments.base else None
         say("Reading samples")
         read = read_samples(

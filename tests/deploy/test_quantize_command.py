@@ -115,6 +115,10 @@ def test_a_folder_that_is_there_is_kept_unless_told(tree_file, samples, tmp_path
         (lambda folder: (folder / "digit.npz").write_bytes(b"PK"), "digit.npz"),
         (lambda folder: write_samples(folder, "digit", shape=(9, 9)), "received (40, 9, 9)"),
         (lambda folder: write_samples(folder, "digit", dtype=bool), "received dtype bool"),
+        (
+            lambda folder: write_samples(folder, "digit", y_test=np.zeros(11)),
+            "received 12 in x_test and 11 in y_test",
+        ),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(tree_file, samples, tmp_path, capsys, spoil, said):
@@ -264,3 +268,10 @@ def test_normalization_is_none_only_when_nothing_is_said():
     assert input_normalization(None, None) is None
     assert input_normalization("1", None).offset == 0
     assert input_normalization(None, "-1").scale == 1
+
+
+def test_labels_outside_the_classes_end_with_2(tree_file, samples, tmp_path, capsys):
+    write_samples(samples, "digit", y_test=np.full(12, 7))
+    assert main(command(tree_file, samples, tmp_path, "--scale", "1/255")) == 2
+    assert "labels must be class indices of 0 to 2; got 7" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
