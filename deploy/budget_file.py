@@ -71,7 +71,7 @@ class BudgetFile:
     defaults: dict[str, Any]
 
     def check_for(self, board: str) -> Check:
-        """The check of one board: the file's limits where it has the board, else a built-in board.
+        """The check of one board: the file's where it names it, else a built-in or `.toml` one.
 
         Raises:
             BudgetError: There is no such board.
@@ -79,7 +79,8 @@ class BudgetFile:
         if board in self.boards:
             return self.boards[board]
         try:
-            return Check(board, load_board(board), **self.defaults)
+            loaded = load_board(board)
+            return Check(loaded.name, loaded, **self.defaults)
         except BoardError as error:
             near = difflib.get_close_matches(board, self.boards, n=1)
             advice = f" {self.path.name} has '{near[0]}'." if near else ""
@@ -204,7 +205,8 @@ def _checks(file: BudgetFile, entries: list[tuple[str, dict[str, Any]]]) -> tupl
             known = ", ".join(file.boards) or "such as nano33ble"
             raise BudgetError(f"{where}: `board` is expected and missing. Name one: {known}.")
         try:
-            base = file.check_for(_name(where, entry, "board"))
+            board = _name(where, entry, "board")
+            base = file.check_for(board if board in file.boards else _place(file.path, board))
         except BudgetError as error:
             raise BudgetError(f"{where}: {error}") from error
         name = _name(where, entry, "name") if "name" in entry else base.name

@@ -86,8 +86,9 @@ def test_a_board_of_the_file_is_found_before_a_built_in_one(tmp_path):
 def test_a_board_file_is_relative_to_the_budget_file(tmp_path):
     text = 'name = "mine"\ncore = "cortex-m3"\nclock = "72 MHz"\nrom = "64 KiB"\nram = "20 KiB"\n'
     written(tmp_path, text, "mine.toml")
-    file = read_budget_file(written(tmp_path, '[[board]]\nuse = "mine.toml"\n'))
-    assert file.checks[0].board.core == "cortex-m3"
+    for text in ('[[board]]\nuse = "mine.toml"\n', '[[check]]\nboard = "mine.toml"\n'):
+        (one,) = read_budget_file(written(tmp_path, text)).checks
+        assert (one.name, one.board.core) == ("mine", "cortex-m3")
 
 
 def test_the_example_of_the_module_is_a_budget_file(tmp_path):
