@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_tree.tasks import Task, near_names
+from keras_tree.tasks import Task, check_distinct, near_names
 
 
 def unroll(
@@ -95,6 +95,7 @@ def check_tasks(tasks: Sequence[Task]) -> dict[str, Task]:
                 "Rename one."
             )
         by_name[task.name] = task
+    check_distinct("task", by_name)
     if not by_name:
         raise ValueError("`tasks` must hold at least one Task. Received none.")
     return by_name
@@ -112,6 +113,7 @@ def check_paths(
         ValueError: If a task has no path or a path no task, a path is empty, names an unknown node
             or one node twice, paths begin with different nodes, or a node is on no path.
     """
+    check_distinct("node", nodes)
     for name in tasks:
         if name not in paths:
             raise ValueError(

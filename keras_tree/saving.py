@@ -27,7 +27,12 @@ class TreeFileError(ValueError):
     """A file that is not, or no longer, the `.keras` file of a tree."""
 
 
-def load(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> "Tree":
+def load(
+    path: str | os.PathLike[str],
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> "Tree":
     """Return the tree that `Tree.save` wrote, with its optimizer's state.
 
     `keras.saving.load_model` reads the same file; this checks it first and says what is wrong.
@@ -36,13 +41,17 @@ def load(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None 
         path: The `.keras` file.
         custom_objects: Layers, losses and metrics of your own by name, where they are not
             registered.
+        compile: Whether to read the settings and the optimizer too.
+        safe_mode: Whether to refuse files that hold Python code (Lambda layers).
 
     Raises:
         FileNotFoundError: If there is no such file.
         TreeFileError: If the file is damaged, or holds something other than a tree.
     """
     check_file(Path(path))
-    return keras.saving.load_model(path, custom_objects=custom_objects)
+    return keras.saving.load_model(
+        path, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
+    )
 
 
 def check_file(path: Path) -> None:

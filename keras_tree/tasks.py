@@ -21,7 +21,7 @@ SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def check_name(kind: str, name: object) -> str:
-    """Return `name` if it can be a file name on every system, as node and task names become files.
+    """Return `name` if it can be a file name, as node and task names become files.
 
     Args:
         kind: What is named, for the message ("node", "task").
@@ -36,6 +36,26 @@ def check_name(kind: str, name: object) -> str:
             f"a file name. Received: {name!r}. Rename the {kind}."
         )
     return name
+
+
+def check_distinct(kind: str, names: Iterable[str]) -> None:
+    """Refuse names that differ in case alone: not every file system tells them apart.
+
+    Args:
+        kind: What is named, for the message ("node", "task").
+        names: The names.
+
+    Raises:
+        ValueError: If two are alike.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(str(name).lower(), name)
+        if other != name:
+            raise ValueError(
+                f"{kind.capitalize()} names must differ in more than case, because they become "
+                f"file names. Received: {other!r} and {name!r}. Rename one."
+            )
 
 
 def near_names(name: object, known: Iterable[str]) -> str:

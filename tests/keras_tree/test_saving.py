@@ -238,6 +238,7 @@ def test_keras_reads_the_file_too(tmp_path: Path) -> None:
     tree.save(tmp_path / "tree.keras")
     assert_same_tree(tree, keras.saving.load_model(tmp_path / "tree.keras"))
     assert not keras.saving.load_model(tmp_path / "tree.keras", compile=False).compiled
+    assert not load(tmp_path / "tree.keras", compile=False).compiled
 
 
 def test_keras_writes_the_file_too(tmp_path: Path) -> None:

@@ -227,9 +227,17 @@ def test_tasks_must_be_tasks() -> None:
         Tree.from_branches(dense(4, 8), {"digit": dense(8, 1)}, ["digit"])  # type: ignore[list-item]
 
 
-def test_node_names_must_be_file_names() -> None:
-    with pytest.raises(ValueError, match=r"A node name must consist of.*Received: 'a b'"):
-        Tree({"a b": dense(4, 4)}, {"one": ("a b",)}, tasks("one"))
+@pytest.mark.parametrize("name", ["a b", "a/b", "", "..", 3])
+def test_node_names_must_be_file_names(name: Any) -> None:
+    with pytest.raises(ValueError, match=r"A node name must consist of letters"):
+        Tree({name: dense(4, 4)}, {"one": (name,)}, tasks("one"))
+
+
+def test_names_must_differ_in_more_than_case() -> None:
+    with pytest.raises(ValueError, match=r"Task names must differ.*'digit' and 'Digit'"):
+        Tree.from_branches(dense(4, 8), {"digit": dense(8, 1)}, tasks("digit", "Digit"))
+    with pytest.raises(ValueError, match=r"Node names must differ.*'trunk' and 'Trunk'"):
+        Tree.from_branches(dense(4, 8), {"Trunk": dense(8, 1)}, tasks("Trunk"))
 
 
 def test_two_nodes_of_one_name() -> None:
