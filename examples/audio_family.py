@@ -18,7 +18,11 @@ from keras import layers
 from keras_tree import Split, load_npz
 
 SAMPLE_RATE_HZ = 8000
-FRAME_SAMPLES, HOP_SAMPLES, MEL_BANDS = 256, 160, 32  # 32 ms windows every 20 ms: 49 frames a second
+FRAME_SAMPLES, HOP_SAMPLES, MEL_BANDS = (
+    256,
+    160,
+    32,
+)  # 32 ms windows every 20 ms: 49 frames a second
 FILES = {"spoken_digit": "fsdd_8k.npz", "command": "speech_commands12_8k_mulaw.npz"}
 
 
@@ -81,9 +85,14 @@ def load_recordings(folder: Path) -> tuple[dict[str, Split], dict[str, tuple[str
 def shift_in_time(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Move each spectrogram of the batch by up to 4 frames (80 ms) and hide a few of its frames."""
     moved = np.stack(
-        [np.roll(s, shift, axis=0) for s, shift in zip(x, generator.integers(-4, 5, len(x)), strict=True)]
+        [
+            np.roll(s, shift, axis=0)
+            for s, shift in zip(x, generator.integers(-4, 5, len(x)), strict=True)
+        ]
     )
-    for spectrogram, start in zip(moved, generator.integers(0, x.shape[1] - 6, len(x)), strict=True):
+    for spectrogram, start in zip(
+        moved, generator.integers(0, x.shape[1] - 6, len(x)), strict=True
+    ):
         spectrogram[start : start + 6] = 0
     return moved
 
@@ -114,7 +123,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the two .npz files")
-    parser.add_argument("--out", type=Path, default=Path("audio-family"), help="folder for the bundle")
+    parser.add_argument(
+        "--out", type=Path, default=Path("audio-family"), help="folder for the bundle"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds to average over")
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--steps", type=int, default=59, help="batches of 64 per epoch")

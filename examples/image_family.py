@@ -76,7 +76,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the four .npz files")
-    parser.add_argument("--out", type=Path, default=Path("image-family"), help="folder for the bundle")
+    parser.add_argument(
+        "--out", type=Path, default=Path("image-family"), help="folder for the bundle"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds to average over")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=187, help="batches of 64 per epoch")

@@ -13,7 +13,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("keras_tree", "quantize", "deploy")
 # What a package may import of its neighbours when it is loaded, and what only inside a function.
 AT_IMPORT = {"keras_tree": set(), "quantize": set(), "deploy": {"quantize"}}
-IN_FUNCTIONS = {"keras_tree": set(), "quantize": {"keras_tree"}, "deploy": {"quantize", "keras_tree"}}
+IN_FUNCTIONS = {
+    "keras_tree": set(),
+    "quantize": {"keras_tree"},
+    "deploy": {"quantize", "keras_tree"},
+}
 HEAVY = {"tensorflow", "keras", "tf_keras", "sklearn", "PIL", "tflite_micro"}
 
 

@@ -1,0 +1,85 @@
+"""What the README shows is what runs."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+# Accuracies and seconds depend on the machine's arithmetic and speed; every other figure must match.
+VARYING = re.compile(r"\d+\.\d+%|\d+ s\b")
+
+
+def section(name: str) -> str:
+    return README.split(f"<!-- {name} -->")[1].split(f"<!-- /{name} -->")[0]
+
+
+def code_block(text: str, language: str) -> str:
+    match = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert match is not None, f"no {language} block"
+    return match.group(1)
+
+
+@pytest.fixture(scope="module")
+def example_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's example was run."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "train.py").write_text(code_block(section("example"), "python"))
+    run = subprocess.run(
+        [sys.executable, "train.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+def keras_tree(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deploy.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_example_makes_the_files_that_it_names(example_folder: Path) -> None:
+    bundle = example_folder / "bundle"
+    assert sorted(path.name for path in (bundle / "nodes").iterdir()) == [
+        "digit.tflite",
+        "parity.tflite",
+        "trunk.tflite",
+    ]
+    assert (bundle / "manifest.json").is_file()
+    assert (bundle / "golden").is_dir()
+    assert (example_folder / "tree.keras").is_file()
+
+
+@pytest.mark.slow
+def test_the_check_command_answers(example_folder: Path) -> None:
+    command = re.search(r"^ {4}(keras-tree check bundle .*)$", README, re.MULTILINE)
+    assert command is not None
+    options = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command.group(1))][1:]
+    run = keras_tree(*options, cwd=example_folder)
+    assert run.returncode == 0, run.stderr
+    assert "nano33ble" in run.stdout
+
+
+@pytest.mark.slow
+def test_the_budget_file_is_read(example_folder: Path) -> None:
+    text = code_block(README, "toml")
+    assert tomllib.loads(text)["project"]["bundle"] == "bundle"
+    (example_folder / "keras-tree.toml").write_text(text)
+    run = keras_tree("check", cwd=example_folder)
+    assert run.returncode == 0, run.stderr
+    assert "digits only" in run.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    run = keras_tree("demo", "--out", "demo-output", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    printed = {VARYING.sub("~", line).rstrip() for line in run.stdout.splitlines()}
+    shown = [VARYING.sub("~", line[4:]).rstrip() for line in section("demo").splitlines()]
+    missing = [line for line in shown if line and line not in printed]
+    assert not missing, f"not printed: {missing}"
+    assert len([line for line in shown if line]) > 20
