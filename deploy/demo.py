@@ -1,7 +1,7 @@
-"""The main job on data that comes with scikit-learn: train, quantize, check, and show where the files are.
+"""The main job on data that comes with scikit-learn: train, quantize, check, show the files.
 
-What belongs here: the three small datasets, the tree, and the order of the stages. Everything that a
-user's own script would call stands in `keras_tree`, `quantize` and `deploy`; nothing here is special.
+What belongs here: the three small datasets, the tree, and the order of the stages. All that a
+user's own script would call stands in `keras_tree`, `quantize` and `deploy`.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ def demo_datasets(seed: int = 0) -> dict[str, Split]:
     """Three datasets that share no sample.
 
     Returns:
-        `digit`: half of scikit-learn's handwritten digits; `orientation`: the other half, each turned
-        by 0, 90, 180 or 270 degrees; `texture`: patches of its two photographs. Images are float32
-        of shape `(n, 16, 16, 1)` in 0..1, labels int64 of shape `(n,)`; a quarter is for testing.
+        `digit`: half of scikit-learn's handwritten digits; `orientation`: the other half, each
+        turned by 0, 90, 180 or 270 degrees; `texture`: patches of its two photographs. Images are
+        float32 of shape `(n, 16, 16, 1)` in 0..1, labels int64 of shape `(n,)`; a quarter is for
+        testing.
     """
     from sklearn.datasets import load_digits, load_sample_images
 

@@ -1,8 +1,9 @@
 """Spoken digits and command words, two datasets, one trunk over a log-mel front end.
 
-Reads `fsdd_8k.npz` (int16 samples at 8 kHz) and `speech_commands12_8k_mulaw.npz` (mu-law codes, uint8) from a
-folder: one second each, arrays `x_train`, `y_train`, `x_test`, `y_test`. The speakers of the test data do not
-occur in the training data. The front end runs outside the model, as it does on a device:
+Reads `fsdd_8k.npz` (int16 samples at 8 kHz) and `speech_commands12_8k_mulaw.npz` (mu-law codes,
+uint8) from a folder: one second each, arrays `x_train`, `y_train`, `x_test`, `y_test`. The speakers
+of the test data do not occur in the training data. The front end runs outside the model, as it does
+on a device:
 
     python examples/audio_family.py --data FOLDER --out audio-family
 """
@@ -50,8 +51,8 @@ def log_mel(waveforms: np.ndarray) -> np.ndarray:
     """Log-mel spectrograms of waveforms, float32 of shape `(n, samples)` in -1..1.
 
     Returns:
-        Float32 of shape `(n, frames, MEL_BANDS, 1)`; every recording has mean 0 and deviation 1, so the
-        gain of the microphone does not matter.
+        Float32 of shape `(n, frames, MEL_BANDS, 1)`; every recording has mean 0 and deviation 1, so
+        the gain of the microphone does not matter.
     """
     window, filters = np.hanning(FRAME_SAMPLES).astype("float32"), mel_filters()
     spectrograms = []

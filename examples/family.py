@@ -1,7 +1,7 @@
-"""Train one tree for a family of tasks, and the separate nets it replaces, on the same step budget.
+"""Train one tree for a family of tasks, and the separate nets it replaces, on equal steps.
 
-Used by `image_family.py` and `audio_family.py`. A separate net is the same trunk and the same branch as
-one Keras model, trained on its task alone with as many steps and the same batch size, and quantized
+Used by `image_family.py` and `audio_family.py`. A separate net is the same trunk and branch as one
+Keras model, trained on its task alone with as many steps and the same batch size, and quantized
 whole into one `.tflite` file.
 """
 
@@ -116,7 +116,7 @@ def train_and_quantize(
 
 
 def batches(split: Split, family: Family, batch_size: int, seed: int):
-    """The task's arrays, or a generator function of augmented batches drawn from them without end."""
+    """The task's arrays, or a generator function of augmented batches without end."""
     if family.augment is None:
         return split.x_train, split.y_train
     augment = family.augment
@@ -143,7 +143,7 @@ def compare(
     """Train the tree and the separate nets for every seed.
 
     Returns:
-        The outcomes, and the last seed's bundle, which is saved to `out / "bundle"` where `out` is given.
+        The outcomes, and the last seed's bundle, saved to `out / "bundle"` where `out` is given.
     """
     outcomes = []
     for seed in seeds:
@@ -178,8 +178,8 @@ def render(outcomes: Sequence[Outcome], bundle: Bundle) -> str:
     tasks = list(dict.fromkeys(outcome.task for outcome in outcomes))
     seeds = len({outcome.seed for outcome in outcomes})
     lines = [
-        f"| task | tree float | tree int8 | single float | single int8 | tree - single (int8, {seeds}"
-        f" seed{'s' if seeds > 1 else ''}) | branch bytes | single bytes |",
+        "| task | tree float | tree int8 | single float | single int8 | tree - single, int8 "
+        f"(mean of {seeds}) | branch bytes | single bytes |",
         "|---|---|---|---|---|---|---|---|",
     ]
     separate_bytes = 0

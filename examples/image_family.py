@@ -1,9 +1,9 @@
 """Four kinds of pictures, four datasets, one trunk: digits, clothes, sketches, and hand signs.
 
-Reads `mnist_mini.npz`, `fashion_mnist_mini.npz`, `quickdraw3.npz` and `sign_digits_28.npz` (arrays `x_train`,
-`y_train`, `x_test`, `y_test`, the layout of `keras.datasets`; images 28 x 28, uint8) from a folder, trains
-the tree and, on the same step budget, the four separate nets of the same architecture, and prints what
-the tree costs and saves:
+Reads `mnist_mini.npz`, `fashion_mnist_mini.npz`, `quickdraw3.npz` and `sign_digits_28.npz` (arrays
+`x_train`, `y_train`, `x_test`, `y_test`, the layout of `keras.datasets`; 28 x 28, uint8) from a
+folder, trains the tree and, on the same step budget, the four separate nets of the same
+architecture, and prints what the tree costs and saves:
 
     python examples/image_family.py --data FOLDER --out image-family
     python examples/image_family.py --data FOLDER --seeds 3      # the table of the README

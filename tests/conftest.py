@@ -18,10 +18,10 @@ def shared_folder() -> Path | None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The real data: `datasets/*.npz` and `models/*.tflite`. A test that needs it says so and skips without it."""
+    """The real data: `datasets/*.npz` and `models/*.tflite`; a test that needs it skips without."""
     folder = shared_folder()
     if folder is None:
         if os.environ.get("KERAS_TREE_REQUIRE_SHARED"):
-            pytest.fail("KERAS_TREE_REQUIRE_SHARED is set, but the folder of real data is not there")
+            pytest.fail("KERAS_TREE_REQUIRE_SHARED is set, but the real data is not there")
         pytest.skip("the folder of real data is not installed: set KERAS_TREE_SHARED to it")
     return folder

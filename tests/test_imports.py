@@ -1,4 +1,4 @@
-"""The direction of imports: keras_tree <- quantize <- deploy, no cycles, and a gate without TensorFlow."""
+"""Imports run one way, keras_tree <- quantize <- deploy; the gate loads no TensorFlow."""
 
 import ast
 import importlib

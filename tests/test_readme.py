@@ -3,14 +3,14 @@
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-# Accuracies and seconds depend on the machine's arithmetic and speed; every other figure must match.
+# Accuracies and seconds depend on the machine; every other figure must match.
 VARYING = re.compile(r"\d+\.\d+%|\d+ s\b")
 
 
