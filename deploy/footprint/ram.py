@@ -26,7 +26,7 @@ from deploy.footprint.structs import struct_sizes
 from quantize.flatbuffer import Graph, read_graph
 from quantize.interpreter import ArenaRecording
 
-# Against 83 nodes on three emulated cores (docs/footprint.md): never too small, and at most one
+# Against 87 nodes on three emulated cores (docs/footprint.md): never too small, and at most one
 # step of 16 bytes larger than the smallest arena that works.
 _SIMULATED_ERROR_BYTES = 16
 # Layouts of a compiler's structures that were not run on a device.

@@ -124,15 +124,21 @@ def runtime_rom(
     names = tuple(sorted(set(operators)))
     rows = {name: _row(name, kernels, table.bits) for name in names}
     build = table.builds[f"{stand_in.name}/{kernels.removesuffix('-int8')}"]
-    by_operator = _split(rows, build.groups)
+    by_operator = {
+        name: round(stand_in.code_factor * size)
+        for name, size in _split(rows, build.groups).items()
+    }
+    core_bytes = round(stand_in.code_factor * build.core_bytes)
     kernel_bytes = sum(by_operator.values())
     unmeasured = [name for name in names if name in _STAND_INS]
     unsure_bytes = sum(_own_bytes(rows[name], build.groups) for name in unmeasured)
     return RuntimeRom(
-        core_bytes=build.core_bytes,
+        core_bytes=core_bytes,
         kernel_bytes=kernel_bytes,
         by_operator=by_operator,
-        error_percent=_band(stand_in, unsure_bytes / (build.core_bytes + kernel_bytes)),
+        error_percent=_band(
+            stand_in, stand_in.code_factor * unsure_bytes / (core_bytes + kernel_bytes)
+        ),
         basis=_basis(stand_in, kernels),
         notes=tuple(
             f"{name} was not measured: the code of {_STAND_INS[name]} stands for it"
