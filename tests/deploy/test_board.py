@@ -1,11 +1,17 @@
 """Boards: the built-in files, a user's own, and what is refused."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.board import CORES, BoardError, board_from_table, board_names, load_board
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 SIX_LINES = {
     "name": "gate-sensor",
@@ -62,6 +68,15 @@ def test_a_chip_without_flash_runs_from_ram() -> None:
     assert board.rom_slot_bytes == 128 * 2**20
     assert "copied" in board.notes
     assert not load_board("corstone-300-fvp").runs_from_ram
+
+
+def test_the_boards_of_the_guide_load() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "footprint.md").read_text()
+    blocks = re.findall(r"```toml\n(.*?)```", guide, re.S)
+    boards = [board_from_table(tomllib.loads(block)) for block in blocks]
+    assert [board.name for board in boards] == ["gate-sensor", "nano33ble"]
+    assert len(blocks[0].splitlines()) == 6
+    assert boards[1].rom_slot_bytes == 600 * 1024
 
 
 def test_a_users_board_in_six_lines(tmp_path: Path) -> None:
