@@ -138,7 +138,8 @@ def _refusal_message(node: FrozenNode, reason: str) -> str:
 
 def _listed(layers: Sequence[str]) -> str:
     quoted = ", ".join(f"'{layer}'" for layer in layers[:12])
-    return f"{quoted} and {len(layers) - 12} more" if len(layers) > 12 else quoted
+    more = f" and {len(layers) - 12} more" if len(layers) > 12 else ""
+    return quoted + more or "an operation outside any layer"
 
 
 # What follows runs in the worker process.

@@ -20,7 +20,9 @@ from quantize.tensor_spec import TensorSpec
 Side = Literal["input", "output"]
 
 # Operators that hand codes on unchanged or pick among them: the quantizer gives their inputs and
-# outputs one scale (TensorFlow's tfl_ops.td, the operators with SameScalesOpInterface).
+# outputs one scale (TensorFlow's tfl_ops.td, the operators with SameScalesOpInterface). RELU6 is
+# here for TensorFlow Lite Micro alone, which clamps codes and does not read the output's scale
+# (kernels/activations_common.cc, Relu6Prepare): with another one it gives noise.
 SAME_SCALE_OPERATORS = frozenset(
     {
         "AVERAGE_POOL_2D",
@@ -41,6 +43,7 @@ SAME_SCALE_OPERATORS = frozenset(
         "PADV2",
         "REDUCE_MAX",
         "REDUCE_MIN",
+        "RELU6",
         "RESHAPE",
         "RESIZE_BILINEAR",
         "RESIZE_NEAREST_NEIGHBOR",
@@ -227,7 +230,12 @@ def copying_node(source: TensorSpec, target: TensorSpec) -> bytes:
     model.operatorCodes = []
     ends = _add_tensor(graph, "input", source), _add_tensor(graph, "output", target)
     same = (source.scale, source.zero_point) == (target.scale, target.zero_point)
-    graph.operators = [_operator(model, "RESHAPE" if same else "QUANTIZE", *ends)]
+    operator = _operator(model, "RESHAPE" if same else "QUANTIZE", *ends)
+    if same:
+        operator.builtinOptionsType = schema.BuiltinOptions.ReshapeOptions
+        operator.builtinOptions = schema.ReshapeOptionsT()
+        operator.builtinOptions.newShape = list(target.shape)  # LiteRT reads it, TFLM does not
+    graph.operators = [operator]
     graph.inputs, graph.outputs = [ends[0]], [ends[1]]
     return pack(model)
 
@@ -244,7 +252,9 @@ def _operator_names(model: Any) -> list[str]:
     from ai_edge_litert import schema_py_generated as schema
 
     by_number = {number: name for name, number in vars(schema.BuiltinOperator).items()}
-    codes = (max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes)
+    codes = (
+        max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes or ()
+    )
     return [by_number[code] for code in codes]
 
 
@@ -286,6 +296,6 @@ def _operator(model: Any, name: str, source: int, target: int) -> Any:
     code = schema.OperatorCodeT()
     code.builtinCode, code.deprecatedBuiltinCode = number, min(number, 127)
     code.version = 1
-    model.operatorCodes = [*model.operatorCodes, code]
+    model.operatorCodes = [*(model.operatorCodes or ()), code]
     operator.opcodeIndex = len(names)
     return operator
