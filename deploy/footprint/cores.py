@@ -65,7 +65,7 @@ class MeasuredCore:
         return self.name == "cortex-m55"
 
 
-# Code of another instruction set is larger than Thumb-2. Text and constants of 15 source files of
+# Code of another instruction set is larger than Thumb-2. Text and constants of 16 source files of
 # the runtime and its kernels, GCC 12.2 -Os, against a Cortex-M3: rv32imc 1.30 (single files 1.15 to
 # 1.57), Xtensa LX106 1.46 (1.17 to 1.68). LX6 and LX7 have register windows, which save code.
 _RISC_V = (1.30, (-15.0, 20.0), "Thumb-2 code times 1.30; no RISC-V image was linked")
