@@ -100,7 +100,7 @@ def one_pass(dataset: Arrays | Stream, contract: Contract, batch_size: int) -> P
         batch_size: Samples per batch of arrays; a stream has its own.
 
     Raises:
-        DataError: If the data is empty, endless, or does not fit its task.
+        DataError: If the data is empty or does not fit its task.
     """
     if isinstance(dataset, Arrays):
         rows = checked_arrays(dataset, contract)
@@ -111,11 +111,6 @@ def one_pass(dataset: Arrays | Stream, contract: Contract, batch_size: int) -> P
             len(starts),
         )
     count, task = dataset.batches, contract.task.name
-    if count == np.inf:
-        raise DataError(
-            f"Evaluation takes one pass over the data of task {task!r}. Received a dataset that "
-            "never ends. Leave out its repeat(), or take(n) batches of it."
-        )
     items = dataset.open(range)
     first = next(checked_batches(items, contract), None)
     if first is None or not len(first):
@@ -140,6 +135,7 @@ class Predictor:
     """
 
     def __init__(self, tree: Any, task: str) -> None:
+        self._task = task
         runs = run_order({task: tree.paths[task]})
 
         def predict(x: Any) -> tf.Tensor:
@@ -159,6 +155,11 @@ class Predictor:
             outputs.append(self._predict(x).numpy())
             callbacks.on_predict_batch_end(step, {"outputs": outputs[-1]})
         callbacks.on_predict_end()
+        if not outputs:
+            raise DataError(
+                f"A prediction of task {self._task!r} needs at least one input. Received none. "
+                "Check how the inputs are selected."
+            )
         return np.concatenate(outputs)
 
 
@@ -179,7 +180,7 @@ def input_batches(
     stream = None if isinstance(x, list) else as_stream(x)
     if stream is None:
         checked = made.check_inputs(x, f"task {task!r}")
-        starts = range(0, max(1, len(checked)), batch_size)
+        starts = range(0, len(checked), batch_size)
         return (np.asarray(checked[s : s + batch_size], dtype) for s in starts), len(starts)
     inputs = (item[0] if isinstance(item, tuple) else item for item in stream.open(range))
     numbered = enumerate(inputs, 1)

@@ -44,7 +44,8 @@ def open_data(
             f"{'' if data else ' without an entry'}. Pass "
             f"{{{next(iter(tree.tasks))!r}: (x, y), ...}}."
         )
-    weights, classes = sample_weight or {}, class_weight or {}
+    weights = {} if sample_weight is None else sample_weight
+    classes = {} if class_weight is None else class_weight
     check_names(tree, "data", data)
     for argument, given in (("sample_weight", weights), ("class_weight", classes)):
         check_names(tree, argument, given)
@@ -105,6 +106,23 @@ def check_complete(tree: Any, given: Collection[str]) -> None:
         )
 
 
+def check_passes(datasets: Mapping[str, Arrays | Stream], once: bool) -> None:
+    """Refuse datasets that never end, and for more than one pass those that can be read once."""
+    for task, dataset in datasets.items():
+        if not isinstance(dataset, Stream):
+            continue
+        if dataset.batches == np.inf:
+            raise ValueError(
+                f"Evaluation takes one pass over the data of task {task!r}. Received a dataset "
+                "that never ends. Leave out its repeat(), or take(n) batches of it."
+            )
+        if not once and not dataset.restarts:
+            raise ValueError(
+                f"Validation takes a pass per epoch over the data of task {task!r}. Received a "
+                "generator, which can be read only once. Pass a generator function, or arrays."
+            )
+
+
 def check_compiled(tree: Any) -> None:
     """Refuse a tree that was not told how to train."""
     if not tree.compiled:
@@ -122,6 +140,18 @@ def check_counts(**counts: tuple[Any, int]) -> None:
             raise ValueError(
                 f"`{name}` must be a whole number of at least {least}. Received: {value!r}."
             )
+
+
+def check_steps(steps_per_epoch: Any) -> None:
+    """Refuse a setting of `steps_per_epoch` that is neither a policy nor a number."""
+    if isinstance(steps_per_epoch, str):
+        if steps_per_epoch not in ("longest", "shortest"):
+            raise ValueError(
+                "`steps_per_epoch` must be 'longest', 'shortest' or a number of steps. Received: "
+                f"{steps_per_epoch!r}."
+            )
+    else:
+        check_counts(steps_per_epoch=(steps_per_epoch, 1))
 
 
 def check_verbose(verbose: Any) -> int:
@@ -169,10 +199,9 @@ def steps_in_epoch(
         shares: Per task its share in the samples.
 
     Raises:
-        ValueError: If it is none of these, or no dataset tells its length.
+        ValueError: If a dataset's length is needed and none tells it.
     """
-    if wanted not in ("longest", "shortest"):
-        check_counts(steps_per_epoch=(wanted, 1))
+    if not isinstance(wanted, str):
         return int(wanted)
     # A step takes as many batches as there are tasks, of each task its share.
     lasting = [

@@ -69,13 +69,16 @@ def fit(
     """
     preparation.check_compiled(tree)
     preparation.check_counts(epochs=(epochs, 0), batch_size=(batch_size, 1))
+    preparation.check_counts(initial_epoch=(initial_epoch, 0))
+    preparation.check_steps(steps_per_epoch)
     preparation.check_frequency(validation_freq)
     verbose = preparation.check_verbose(verbose)
     schedule = schedules.get(tree.schedule if schedule is None else schedule)
     preparation.check_schedule(tree, schedule)
     datasets, contracts = preparation.open_data(tree, data, "train", sample_weight, class_weight)
     preparation.check_complete(tree, datasets)
-    validate = validation(tree, validation_data, batch_size, validation_freq)
+    once = epochs - initial_epoch == 1
+    validate = validation(tree, validation_data, batch_size, validation_freq, once)
     rng = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
     sources = {
         task: source(dataset, contracts[task], batch_size, rng.spawn(1)[0] if shuffle else None)
@@ -192,10 +195,15 @@ def evaluate(
 
 
 def evaluation(
-    tree: Any, data: Data, batch_size: int, sample_weight: Mapping[str, Any] | None = None
+    tree: Any,
+    data: Data,
+    batch_size: int,
+    sample_weight: Mapping[str, Any] | None = None,
+    once: bool = True,
 ) -> tuple[Callable[[keras.callbacks.CallbackList], dict[str, Any]], int | None]:
     """Return what evaluates the tasks on their data, all checked, and in how many batches."""
     datasets, contracts = preparation.open_data(tree, data, "test", sample_weight)
+    preparation.check_passes(datasets, once)
     passes = {task: one_pass(d, contracts[task], batch_size) for task, d in datasets.items()}
     shapes = {task: each.label_shape for task, each in passes.items()}
     evaluator = cached(tree, (Evaluator, *shapes.items()), lambda: Evaluator(tree, shapes))
@@ -205,12 +213,12 @@ def evaluation(
 
 
 def validation(
-    tree: Any, data: Data | None, batch_size: int, frequency: int | Collection[int]
+    tree: Any, data: Data | None, batch_size: int, frequency: int | Collection[int], once: bool
 ) -> Callable[[int, keras.callbacks.CallbackList], dict[str, Any]]:
     """Return what evaluates on the validation data after the epochs where it is due."""
     if data is None:
         return lambda epoch, callbacks: {}
-    run, _ = evaluation(tree, data, batch_size)
+    run, _ = evaluation(tree, data, batch_size, once=once)
 
     def validate(epoch: int, callbacks: keras.callbacks.CallbackList) -> dict[str, Any]:
         if not preparation.is_due(epoch, frequency):

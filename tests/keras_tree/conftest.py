@@ -64,12 +64,12 @@ def small_tree(normalized: bool = True, first: dict[str, Any] | None = None, **t
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build_tree() -> Callable[..., Tree]:
     return small_tree
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build_node() -> Callable[..., keras.Model]:
     return dense_node
 
