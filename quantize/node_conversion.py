@@ -22,6 +22,7 @@ from typing import Protocol
 
 import numpy as np
 
+from quantize.bundle_checks import describe
 from quantize.calibration import Activations, CalibrationError
 from quantize.freezing import FrozenNode
 from quantize.pinning import Side, calibrated_range, node_specs, spec_of_range
@@ -110,8 +111,8 @@ class NodeConversion:
             if self._settled.setdefault(seam.name, spec) != spec:
                 raise SeamError(
                     f"`base` must give seam '{seam.name}' one scale and zero point; its nodes give "
-                    f"{self._settled[seam.name]} and, at '{name}', {spec}: they were no neighbours "
-                    "there. Quantize without `base`."
+                    f"{describe(self._settled[seam.name])} and, at '{name}', {describe(spec)}: they "
+                    "were no neighbours there. Quantize without `base`."
                 )
 
     def _accept(self, name: str, data: bytes) -> None:

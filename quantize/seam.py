@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from quantize.bundle_checks import describe
 from quantize.flatbuffer import read_graph
 from quantize.pinning import (
     Side,
@@ -166,6 +167,6 @@ def check_seams(classes: Sequence[SeamClass], nodes: Mapping[str, bytes]) -> Non
             if spec != first[2]:
                 raise SeamError(
                     f"Seam '{seam.name}' must have one scale and zero point on every side; the "
-                    f"output of '{first[0]}' has {first[2]}, the {side} of '{name}' {spec}. "
-                    "Quantize the tree anew, without `base`."
+                    f"output of '{first[0]}' has {describe(first[2])}, the {side} of '{name}' "
+                    f"{describe(spec)}. Quantize the tree anew, without `base`."
                 )

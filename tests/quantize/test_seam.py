@@ -1,5 +1,6 @@
 """Seams: one scale and zero point on every side, and a chain that equals its merged flatbuffer."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import keras
@@ -12,8 +13,8 @@ from quantize import quantize
 from quantize.flatbuffer import read_graph
 from quantize.interpreter import run_path
 from quantize.merging import merge
-from quantize.pinning import node_specs
-from quantize.seam import SeamClass, seam_classes
+from quantize.pinning import node_specs, requantize
+from quantize.seam import SeamClass, SeamError, check_seams, seam_classes
 
 INPUT = (12, 12, 2)
 FEATURES = (6, 6, 8)
@@ -60,6 +61,15 @@ def test_names_of_seams_are_unique():
     paths = {"A": ("t", "a", "c"), "B": ("t", "b", "c"), "C": ("t", "c", "d")}
     names = [seam.name for seam in seam_classes(paths)]
     assert len(names) == len(set(names))
+
+
+def test_check_names_the_sides_that_differ(trunk_bytes, branch_bytes):
+    tied = seam_classes({"x": ("trunk", "leaf")})
+    check_seams(tied, {"trunk": trunk_bytes, "leaf": branch_bytes})
+    source = node_specs(branch_bytes)[0]
+    torn = requantize(branch_bytes, "input", replace(source, zero_point=5))
+    with pytest.raises(SeamError, match="output of 'trunk' .* the input of 'leaf' .* zero point 5"):
+        check_seams(tied, {"trunk": trunk_bytes, "leaf": torn})
 
 
 # What follows converts.
