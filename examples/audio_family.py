@@ -8,7 +8,6 @@ on a device:
     python examples/audio_family.py --data FOLDER --out audio-family
 """
 
-import argparse
 from pathlib import Path
 
 import family
@@ -98,46 +97,25 @@ def shift_in_time(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return moved
 
 
-def convolution(x, filters: int, strides=1, separable: bool = False):
-    kind = layers.SeparableConv2D if separable else layers.Conv2D
-    x = kind(filters, 3, strides, padding="same", use_bias=False)(x)
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
-
-
 def make_trunk() -> keras.Model:
     spectrogram = keras.Input((49, MEL_BANDS, 1), name="spectrogram")
-    x = convolution(spectrogram, 24, strides=2)
-    x = convolution(x, 48, strides=2, separable=True)
-    x = convolution(x, 64, strides=(2, 1), separable=True)
-    return keras.Model(spectrogram, convolution(x, 64, separable=True), name="trunk")
+    x = family.convolution(spectrogram, 24, strides=2)
+    x = family.convolution(x, 48, strides=2, separable=True)
+    x = family.convolution(x, 64, strides=(2, 1), separable=True)
+    return keras.Model(spectrogram, family.convolution(x, 64, separable=True), name="trunk")
 
 
 def make_branch(features_shape: tuple[int, ...], classes: int, name: str) -> keras.Model:
     features = keras.Input(features_shape, name=f"{name}_features")
-    x = convolution(features, 64, separable=True)
+    x = family.convolution(features, 64, separable=True)
     x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(features, layers.Dense(classes, activation="softmax")(x), name=name)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the two .npz files")
-    parser.add_argument(
-        "--out", type=Path, default=Path("audio-family"), help="folder for the bundle"
-    )
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to average over")
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--steps", type=int, default=59, help="batches of 64 per epoch")
-    options = parser.parse_args()
-    data, labels = load_recordings(options.data)
-    audio = family.Family(data, labels, make_trunk, make_branch, shift_in_time)
-    budget = family.Budget(options.epochs, options.steps)
-    outcomes, bundle = family.compare(audio, budget, range(options.seeds), options.out)
-    print("\n" + family.render(outcomes, bundle))
-    print(f"\nThe bundle is in {options.out / 'bundle'}")
+def load_family(folder: Path) -> family.Family:
+    data, labels = load_recordings(folder)
+    return family.Family(data, labels, make_trunk, make_branch, shift_in_time)
 
 
 if __name__ == "__main__":
-    main()
+    family.run(__doc__, load_family, "audio-family", 15, 59)

@@ -9,7 +9,6 @@ architecture, and prints what the tree costs and saves:
     python examples/image_family.py --data FOLDER --seeds 3      # the table of the README
 """
 
-import argparse
 from pathlib import Path
 
 import family
@@ -51,44 +50,23 @@ def load_images(folder: Path) -> dict[str, Split]:
     }
 
 
-def convolution(x, filters: int, strides: int = 1, separable: bool = False):
-    kind = layers.SeparableConv2D if separable else layers.Conv2D
-    x = kind(filters, 3, strides, padding="same", use_bias=False)(x)
-    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
-
-
 def make_trunk() -> keras.Model:
     image = keras.Input((28, 28, 1), name="image")
-    x = convolution(image, 24, strides=2)
-    x = convolution(x, 48, strides=2)
-    return keras.Model(image, convolution(x, 64), name="trunk")
+    x = family.convolution(image, 24, strides=2)
+    x = family.convolution(x, 48, strides=2)
+    return keras.Model(image, family.convolution(x, 64), name="trunk")
 
 
 def make_branch(features_shape: tuple[int, ...], classes: int, name: str) -> keras.Model:
     features = keras.Input(features_shape, name=f"{name}_features")
-    x = convolution(features, 48, strides=2, separable=True)
+    x = family.convolution(features, 48, strides=2, separable=True)
     x = layers.Dropout(0.3)(layers.Flatten()(x))
     return keras.Model(features, layers.Dense(classes, activation="softmax")(x), name=name)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of the four .npz files")
-    parser.add_argument(
-        "--out", type=Path, default=Path("image-family"), help="folder for the bundle"
-    )
-    parser.add_argument("--seeds", type=int, default=1, help="how many seeds to average over")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=187, help="batches of 64 per epoch")
-    options = parser.parse_args()
-    images = family.Family(load_images(options.data), LABELS, make_trunk, make_branch)
-    budget = family.Budget(options.epochs, options.steps)
-    outcomes, bundle = family.compare(images, budget, range(options.seeds), options.out)
-    print("\n" + family.render(outcomes, bundle))
-    print(f"\nThe bundle is in {options.out / 'bundle'}")
+def load_family(folder: Path) -> family.Family:
+    return family.Family(load_images(folder), LABELS, make_trunk, make_branch)
 
 
 if __name__ == "__main__":
-    main()
+    family.run(__doc__, load_family, "image-family", 10, 187)

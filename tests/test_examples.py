@@ -32,12 +32,7 @@ def assert_int8_keeps_the_accuracy(outcome, most: float) -> None:
 
 def test_image_family(shared: Path, tmp_path: Path, load_example) -> None:
     family, image_family = load_example("family"), load_example("image_family")
-    images = family.Family(
-        image_family.load_images(shared / "datasets"),
-        image_family.LABELS,
-        image_family.make_trunk,
-        image_family.make_branch,
-    )
+    images = image_family.load_family(shared / "datasets")
     budget = family.Budget(epochs=2, steps=60)
     outcomes, bundle = family.compare(images, budget, [0], tmp_path, verbose=0, say=lambda _: None)
     tree_bytes = sum(node.rom_bytes for node in bundle.nodes.values())
@@ -56,15 +51,8 @@ def test_image_family(shared: Path, tmp_path: Path, load_example) -> None:
 
 def test_audio_family(shared: Path, tmp_path: Path, load_example) -> None:
     family, audio_family = load_example("family"), load_example("audio_family")
-    data, labels = audio_family.load_recordings(shared / "datasets")
-    assert data["spoken_digit"].x_train.shape == (2000, 49, 32, 1)
-    audio = family.Family(
-        data,
-        labels,
-        audio_family.make_trunk,
-        audio_family.make_branch,
-        audio_family.shift_in_time,
-    )
+    audio = audio_family.load_family(shared / "datasets")
+    assert audio.data["spoken_digit"].x_train.shape == (2000, 49, 32, 1)
     outcomes, bundle = family.compare(
         audio, family.Budget(epochs=2, steps=40), [0], tmp_path, verbose=0, say=lambda _: None
     )
