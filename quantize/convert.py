@@ -36,6 +36,7 @@ from quantize.worker import Worker, WorkerCrashError, WorkerStartError, WorkerTa
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the log's tail is shown when something fails
     "CUDA_VISIBLE_DEVICES": "-1",  # the converter needs no GPU and must not take its memory
+    "PYTHONWARNINGS": None,  # TensorFlow warns while it is imported
     "TF_USE_LEGACY_KERAS": None,  # set by tensorflow-model-optimization; not meant for this process
 }
 

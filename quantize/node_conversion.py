@@ -110,9 +110,9 @@ class NodeConversion:
                 continue
             if self._settled.setdefault(seam.name, spec) != spec:
                 raise SeamError(
-                    f"`base` must give seam '{seam.name}' one scale and zero point; its nodes give "
-                    f"{describe(self._settled[seam.name])} and, at '{name}', {describe(spec)}: they "
-                    "were no neighbours there. Quantize without `base`."
+                    f"`base` must give seam '{seam.name}' one scale and zero point; it gives "
+                    f"{describe(self._settled[seam.name])} and, at '{name}', {describe(spec)}: its "
+                    "nodes were no neighbours there. Quantize without `base`."
                 )
 
     def _accept(self, name: str, data: bytes) -> None:

@@ -138,20 +138,7 @@ def tied_tensors(model: Any, start: int) -> set[int]:
         model: A calibrated or a quantized flatbuffer's `ModelT`.
         start: Index of a tensor of its first subgraph.
     """
-    graph = model.subgraphs[0]
-    names = _operator_names(model)
-    tied, waiting = {start}, [start]
-    while waiting:
-        index = waiting.pop()
-        for operator in graph.operators or ():
-            if names[operator.opcodeIndex] not in SAME_SCALE_OPERATORS:
-                continue
-            ends = {int(end) for end in (*operator.inputs, *operator.outputs) if end >= 0}
-            if index in ends:
-                new = {end for end in ends - tied if _is_quantized(graph.tensors[end])}
-                tied |= new
-                waiting += new
-    return tied
+    return next((tied for tied in _tied_sets(model) if start in tied), {start})
 
 
 def share_ranges(model: Any) -> None:
@@ -165,10 +152,7 @@ def share_ranges(model: Any) -> None:
         model: A calibrated float flatbuffer's `ModelT`; it is changed.
     """
     tensors = model.subgraphs[0].tensors
-    waiting = {index for index, tensor in enumerate(tensors) if _is_quantized(tensor)}
-    while waiting:
-        tied = tied_tensors(model, min(waiting))
-        waiting -= tied
+    for tied in _tied_sets(model):
         ranges = [_range(tensors[index]) for index in tied]
         for index in tied:
             tensors[index].quantization.min = [min(low for low, _ in ranges)]
@@ -246,6 +230,20 @@ def _end(graph: Any, side: Side) -> int:
 
 def _range(tensor: Any) -> tuple[float, float]:
     return float(tensor.quantization.min[0]), float(tensor.quantization.max[0])
+
+
+def _tied_sets(model: Any) -> list[set[int]]:
+    """Return the sets of tensors that same-scale operators tie, apart from single ones."""
+    graph = model.subgraphs[0]
+    names = _operator_names(model)
+    set_of: dict[int, set[int]] = {}
+    for operator in graph.operators or ():
+        if names[operator.opcodeIndex] in SAME_SCALE_OPERATORS:
+            ends = {int(end) for end in (*operator.inputs, *operator.outputs) if end >= 0}
+            tied = {end for end in ends if _is_quantized(graph.tensors[end])}
+            tied = tied.union(*(set_of[end] for end in tied if end in set_of))
+            set_of.update(dict.fromkeys(tied, tied))
+    return list({id(tied): tied for tied in set_of.values()}.values())
 
 
 def _operator_names(model: Any) -> list[str]:

@@ -131,6 +131,11 @@ def quantize(
 
 def _shipped_paths(tree: Tree) -> dict[str, tuple[str, ...]]:
     """Return the paths of the tasks that are not auxiliary."""
+    if not (hasattr(tree, "paths") and hasattr(tree, "tasks")):
+        raise ValueError(
+            f"`tree` must be a keras_tree.Tree, received {type(tree).__name__}. Cut a model into "
+            "one with `keras_tree.cut_at_outputs` or `keras_tree.cut_at_layer`."
+        )
     paths = {
         name: tuple(path) for name, path in tree.paths.items() if not tree.tasks[name].auxiliary
     }

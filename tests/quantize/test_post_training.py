@@ -292,6 +292,25 @@ def test_a_tree_of_auxiliary_tasks_alone_is_refused(samples):
         quantize(build(("domain",)), {"domain": samples["digit"]})
 
 
+def test_what_is_no_tree_is_refused(tree, samples):
+    with pytest.raises(ValueError, match=r"must be a keras_tree.Tree, received Functional\. Cut"):
+        quantize(tree.nodes["trunk"], samples)
+
+
+def test_nothing_is_printed(tree, samples, capfd):
+    quantize(tree, only(samples, "digit", "angle"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_tree_is_only_read(tree, samples):
+    before = [np.copy(variable.numpy()) for variable in tree.variables]
+    names = [layer.name for node in tree.nodes.values() for layer in node.layers]
+    quantize(tree, only(samples, "digit", "angle"))
+    for variable, value in zip(tree.variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    assert [layer.name for node in tree.nodes.values() for layer in node.layers] == names
+
+
 def test_sample_limit_bounds_what_calibrates(tree, samples):
     steps = []
     quantize(tree, only(samples, "digit", "angle"), sample_limit=10, progress=steps.append)

@@ -68,7 +68,9 @@ def test_check_names_the_sides_that_differ(trunk_bytes, branch_bytes):
     check_seams(tied, {"trunk": trunk_bytes, "leaf": branch_bytes})
     source = node_specs(branch_bytes)[0]
     torn = requantize(branch_bytes, "input", replace(source, zero_point=5))
-    with pytest.raises(SeamError, match="output of 'trunk' .* the input of 'leaf' .* zero point 5"):
+    with pytest.raises(
+        SeamError, match=r"output of 'trunk' .* the input of 'leaf' .* zero point 5"
+    ):
         check_seams(tied, {"trunk": trunk_bytes, "leaf": torn})
 
 
