@@ -41,8 +41,8 @@ _ENVIRONMENT = {
 }
 
 
-class ConversionError(RuntimeError):
-    """The converter refused or crashed on a node; says which node and layers, and what to do."""
+class ConversionError(ValueError):
+    """A node that cannot be converted; says which node and layers, and what to do."""
 
 
 class Converter:

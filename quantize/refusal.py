@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantize.convert import ConversionError
 from quantize.flatbuffer import Graph, Operator, read_graph
 from quantize.freezing import FrozenNode
 from quantize.interpreter import open_interpreter
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _FLOAT_TYPES = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16", "COMPLEX64", "COMPLEX128")
 
 
-class RefusalError(ValueError):
+class RefusalError(ConversionError):
     """A node that TensorFlow Lite Micro cannot run in int8; says which layer and what to use."""
 
 

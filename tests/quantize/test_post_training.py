@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quantize import Bundle, CalibrationError, SeamError, quantize
+from quantize import (
+    Bundle,
+    CalibrationError,
+    ConversionError,
+    RefusalError,
+    SeamError,
+    quantize,
+)
 from quantize.bundle import InputNormalization
 from quantize.interpreter import run_path
 from quantize.merging import merge
@@ -290,6 +297,49 @@ def test_wrong_arguments_are_refused_before_any_work(tree, samples, argument, me
 def test_a_tree_of_auxiliary_tasks_alone_is_refused(samples):
     with pytest.raises(ValueError, match="must have a task that is shipped"):
         quantize(build(("domain",)), {"domain": samples["digit"]})
+
+
+def rolled_branch():
+    from keras import layers
+
+    return functional(
+        (6, 6, 6),
+        lambda x: layers.Dense(1)(layers.LSTM(4, name="memory")(layers.Reshape((6, 36))(x))),
+        "angle",
+    )
+
+
+def looping_branch():
+    import keras
+    from keras import layers
+
+    @keras.saving.register_keras_serializable("test_post_training")
+    class Repeat(layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            return tf.while_loop(lambda i, y: i < 3, lambda i, y: (i + 1, y * 0.5 + x), (0, x))[1]
+
+    return functional(
+        (6, 6, 6), lambda x: layers.Dense(1)(layers.Flatten()(Repeat(name="again")(x))), "angle"
+    )
+
+
+def test_a_rolled_layer_is_refused_by_name_before_any_work(samples):
+    steps = []
+    tree = build(("digit", "angle"), angle=rolled_branch())
+    with pytest.raises(RefusalError, match=r"Node 'angle', layer 'memory' \(LSTM\).*unroll=True"):
+        quantize(tree, only(samples, "digit", "angle"), progress=steps.append)
+    assert steps == []
+
+
+def test_a_loop_of_the_users_own_crashes_the_converter_and_not_this_process(samples):
+    tree = build(("digit", "angle"), angle=looping_branch())
+    with pytest.raises(
+        ConversionError, match=r"Node 'angle' .* process was ended by signal"
+    ) as caught:
+        quantize(tree, only(samples, "digit", "angle"))
+    assert "'again'" in str(caught.value)
 
 
 def test_what_is_no_tree_is_refused(tree, samples):
