@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
+from typing import TextIO
 
 from deploy.commands import boards, check, demo, quantize, run
 from deploy.commands.usage import (
@@ -71,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = complain(prog, str(error), WRONG_USAGE, debug)
     except Exception as error:
         advice = "" if debug else " Run it again with --debug to see where."
-        told = f"internal failure: {type(error).__name__}: {error}.{advice}"
-        code = complain(prog, " ".join(told.split()), INTERNAL_FAILURE, debug)
+        told = " ".join(f"internal failure: {type(error).__name__}: {error}".split())
+        code = complain(prog, f"{told.rstrip('.')}.{advice}", INTERNAL_FAILURE, debug)
     flush()
     return code
 
@@ -135,32 +136,45 @@ def installed_version() -> str:
 
 
 def say(text: str = "") -> None:
-    """Print a line. A reader who has left (`| head`) is no error: the exit code still tells."""
+    """Print a line. A reader who has left (`| head`) is no error: the exit code still tells.
+
+    Raises:
+        UsageError: Standard output is a file on a full disk, or cannot be written to otherwise.
+    """
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        discard_output()
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        raise UsageError(
+            f"standard output cannot be written to: {error.strerror}. Send it elsewhere."
+        ) from error
 
 
 def complain(prog: str, message: str, code: int, debug: bool = False) -> int:
     """Print an error on stderr, with the traceback if wanted, and give `code` back."""
-    if debug:
-        traceback.print_exc()
-    print(f"{prog}: {message}", file=sys.stderr)
+    try:
+        if debug:
+            traceback.print_exc()
+        print(f"{prog}: {message}", file=sys.stderr, flush=True)
+    except OSError:  # nobody reads it, as in `2>&1 | head`; the exit code still tells
+        discard(sys.stderr)
     return code
 
 
 def flush() -> None:
     """Write out what is buffered while a broken pipe can still be answered quietly."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is after `>&-`
+            sys.stdout.flush()
     except BrokenPipeError:
-        discard_output()
+        discard(sys.stdout)
 
 
-def discard_output() -> None:
-    """Send the rest of stdout to nowhere, also what Python flushes when it ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def discard(stream: TextIO) -> None:
+    """Send the rest of a stream to nowhere, also what Python flushes when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -121,6 +121,9 @@ def test_an_internal_failure_ends_with_3_in_one_line(capsys, monkeypatch):
         "keras-tree check: internal failure: RuntimeError: two lines. Run it again with --debug to "
         "see where.\n"
     )
+    monkeypatch.setitem(COMMANDS, "check", Crash(RuntimeError("a sentence.")))
+    assert main(["check"]) == 3
+    assert "RuntimeError: a sentence. Run it again" in capsys.readouterr().err
     for arguments in (["check", "--debug"], ["--debug", "check"]):
         assert main(arguments) == 3
         assert "Traceback" in capsys.readouterr().err
@@ -153,6 +156,35 @@ def test_a_reader_that_leaves_is_no_error():
     )
     os.close(write)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+def test_an_error_that_nobody_reads_keeps_its_exit_code():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([*COMMAND, "boards", "gone"], stdout=write, stderr=write, cwd=ROOT)
+    os.close(write)
+    assert done.returncode == 2
+
+
+def test_an_output_that_is_closed_is_no_error():
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "boards"],
+        stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_output_that_is_full_ends_with_2():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "boards"], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "keras-tree boards: standard output cannot be written to: No space left on device. Send it "
+        "elsewhere.\n"
+    )
 
 
 def test_an_output_that_cannot_show_a_letter_is_no_error(tmp_path):
