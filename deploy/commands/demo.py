@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.commands.loading import load_tensorflow
-from deploy.commands.usage import UsageError
+from deploy.commands.usage import UsageError, as_usage_error, check_folder
 
 SUMMARY = "train a small tree on three datasets, quantize it, and check it against boards"
 USAGE = "[--out DIR] [--quick] [--seed N] [--epochs N]"
@@ -54,14 +54,14 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
             f"the demo needs {' and '.join(missing)}, which cannot be found. "
             'Run `pip install "keras-tree[demo]"`.'
         )
-    if arguments.out.exists() and not arguments.out.is_dir():
-        raise UsageError(
-            f"`--out` must be a folder, '{arguments.out}' is a file. Choose another path."
-        )
+    check_folder(arguments.out, "--out")
+    check_folder(arguments.out / "bundle", "--out")
     load_tensorflow()
     from deploy.demo import run_demo
+    from quantize.bundle import BundleError
 
-    return run_demo(arguments.out, arguments.seed, arguments.epochs, arguments.quick, say)
+    with as_usage_error(BundleError, OSError):
+        return run_demo(arguments.out, arguments.seed, arguments.epochs, arguments.quick, say)
 
 
 def _is_installed(module: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.commands.loading import import_modules, load_tensorflow, load_tree
-from deploy.commands.usage import FITS, UsageError, as_usage_error
+from deploy.commands.usage import FITS, UsageError, as_usage_error, check_folder
 
 if TYPE_CHECKING:
     from keras_tree import Tree
@@ -149,8 +149,7 @@ def check_paths(arguments: argparse.Namespace) -> None:
             "Check the path."
         )
     out = arguments.out
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"`--out` must be a folder, '{out}' is a file. Choose another path.")
+    check_folder(out, "--out")
     if out.is_dir() and any(out.iterdir()):
         is_bundle = (out / "manifest.json").is_file()
         if not is_bundle or not arguments.overwrite:

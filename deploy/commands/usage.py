@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 FITS, OVER_BUDGET, WRONG_USAGE, INTERNAL_FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -41,6 +43,22 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot read or write '{error.filename}': {error.strerror}. Check the path."
     return str(error)
+
+
+def check_folder(folder: Path, option: str) -> None:
+    """Refuse a folder that could not be made, before the work whose result goes there.
+
+    Raises:
+        UsageError: It is a file, lies below one, or may not be written to.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"`{option}` must be a folder, '{there}' is a file. Choose another path.")
+    if not os.access(there, os.W_OK):
+        raise UsageError(
+            f"`{option}` must be a folder that can be written, '{there}' cannot. Choose another "
+            "path."
+        )
 
 
 def near_name(name: str, known: Iterable[str], kind: str) -> str:

@@ -92,6 +92,25 @@ def test_wrong_usage_ends_with_2_and_one_message(arguments, said, capsys, tmp_pa
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("out", ["file", "file/demo", "held"])
+def test_the_demo_refuses_a_folder_that_it_cannot_write_before_it_trains(
+    out, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held/bundle").touch()
+    assert main(["demo", "--out", out]) == 2
+    said, error = capsys.readouterr()
+    assert (said, error.count("is a file. Choose another path.")) == ("", 1)
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda place, mode: place != tmp_path)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 2
+    assert "must be a folder that can be written" in capsys.readouterr().err
+
+
 def test_debug_shows_where_a_wrong_usage_was_found(capsys):
     assert main(["boards", "nano33bel", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err

@@ -187,6 +187,7 @@ def test_an_empty_test_part_is_no_evaluation(tmp_path):
         (None, ("--base", "gone"), "gone"),
         (None, ("--samples", "gone"), "'gone' is not a folder"),
         (None, ("--out", "cut.keras"), "'cut.keras' is a file"),
+        (None, ("--out", "cut.keras/new/bundle"), "'cut.keras' is a file"),
     ],
 )
 def test_wrong_usage_ends_with_2(
