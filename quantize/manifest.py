@@ -175,8 +175,9 @@ def _task_fields(task: BundleTask, golden_file: bytes) -> dict[str, Any]:
 def _read_task(name: str, record: Record, read_file: ReadFile) -> BundleTask:
     golden = record.record("golden")
     stored = _read_stored(golden, StoredFile.of_golden(name, b""))
+    data = read_file(stored)
     try:
-        inputs, outputs = unpack_golden(read_file(stored))
+        inputs, outputs = unpack_golden(data)
     except BundleError as error:
         raise BundleError(f"{stored.owner}, {stored.path}: {error}") from error
     golden.expect("count", len(inputs))

@@ -300,7 +300,7 @@ def make_folder(path):
 )
 def test_a_damaged_file_is_named_with_its_owner(folder, file, owner, damage, message):
     damage(folder / file)
-    with pytest.raises(BundleError, match=f"{owner}: file '{file}'.*({message})"):
+    with pytest.raises(BundleError, match=rf"used\. {owner}: file '{file}'.*({message})"):
         Bundle.load(folder)
 
 
