@@ -56,7 +56,7 @@ def path_up_to(paths: Mapping[str, tuple[str, ...]], after: str | Sequence[str])
     Raises:
         ValueError: If there is no such node, or several paths lead up to it.
     """
-    if not isinstance(after, str):
+    if isinstance(after, Sequence) and not isinstance(after, str):
         return tuple(after)
     starts = dict.fromkeys(path[: end + 1] for path in paths.values() for end in range(len(path)))
     ways = [start for start in starts if start[-1] == after]

@@ -439,6 +439,7 @@ def test_several_ways_to_a_node() -> None:
         ("trunk", lambda: dense(8, 1), None, r"second node named 'trunk'"),
         ("hue", lambda: dense(9, 1), None, r"'trunk' gives shape \(None, 8\), 'hue' takes .*9"),
         ("hue", lambda: dense(8, 1), "digits", r"`after`.*'digits'\. Did you mean 'digit'"),
+        ("hue", lambda: dense(8, 1), 7, r"`after` must name a node.*Received: 7\. Known: 'trunk'"),
         ("hue", lambda: dense(8, 1), ("digit",), r"Every path must begin with the same node"),
         ("hue", lambda: dense(8, 1), ("trunk", "digits"), r"path of task 'hue'.*'digits'"),
         ("hue", two_outputs, None, r"must have one output tensor"),
