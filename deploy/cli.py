@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         130 interrupted.
     """
     prog, debug = "keras-tree", False
+    if sys.stdout is None:  # closed, as by `>&-`
+        sys.stdout = open(os.devnull, "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding cannot show must not end a check with a failure.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -166,8 +168,7 @@ def complain(prog: str, message: str, code: int, debug: bool = False) -> int:
 def flush() -> None:
     """Write out what is buffered while a broken pipe can still be answered quietly."""
     try:
-        if sys.stdout is not None:  # as it is after `>&-`
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         discard(sys.stdout)
 

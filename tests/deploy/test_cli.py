@@ -185,12 +185,13 @@ def test_an_error_that_nobody_reads_keeps_its_exit_code():
     assert done.returncode == 2
 
 
-def test_an_output_that_is_closed_is_no_error():
-    done = subprocess.run(
-        ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "boards"],
-        stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
+def test_an_output_that_is_closed_is_no_error(bundle_folder):
+    for arguments in (["boards"], ["check", bundle_folder, "--board", "pico"]):
+        done = subprocess.run(
+            ["sh", "-c", '"$@" >&-', "sh", *COMMAND, *arguments],
+            stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
