@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     prog, debug = "keras-tree", False
     if sys.stdout is None:  # closed, as by `>&-`
-        sys.stdout = open(os.devnull, "w")
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding cannot show must not end a check with a failure.
         sys.stdout.reconfigure(errors="backslashreplace")
