@@ -71,7 +71,8 @@ def run_demo(
     say("\nQuantizing: every node becomes its own int8 .tflite file")
     samples = {name: x for name, (x, _) in train.items()}
     bundle = quantize(tree, samples, evaluation=test, name="demo", progress=lambda t: say(f"  {t}"))
-    folder = bundle.save(output / "bundle", overwrite=True)
+    folder = output / "bundle"
+    bundle.save(folder, overwrite=True)
 
     report = check(bundle, [Check(name=name, board=load_board(name)) for name in BOARDS])
     say("\n" + terminal.render(report))
