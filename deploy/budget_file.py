@@ -37,6 +37,7 @@ from typing import Any
 
 from deploy.board import BoardError, board_from_table, load_board
 from deploy.budget import BudgetError, Check
+from deploy.footprint.cores import KERNEL_SETS
 from deploy.units import UnitError, parse_bytes
 
 if sys.version_info >= (3, 11):
@@ -161,7 +162,7 @@ def _project(path: Path, project: Any) -> tuple[dict[str, Any], Path | None]:
         if key in project
     }
     if "kernels" in project:
-        defaults["kernels"] = _name(where, project, "kernels")
+        defaults["kernels"] = _kernels(where, project)
     bundle = path.parent / _name(where, project, "bundle") if "bundle" in project else None
     return defaults, bundle
 
@@ -236,8 +237,14 @@ def _limits(where: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         f"{key}_limit_bytes": _size(where, entry, key) for key in ("rom", "ram") if key in entry
     }
     if "kernels" in entry:
-        limits["kernels"] = _name(where, entry, "kernels")
+        limits["kernels"] = _kernels(where, entry)
     return limits
+
+
+def _kernels(where: str, table: Mapping[str, Any]) -> str:
+    kernels = _name(where, table, "kernels")
+    _refuse_unknown(where, {kernels: None}, KERNEL_SETS, "kernel set")
+    return kernels
 
 
 def _size(where: str, table: Mapping[str, Any], key: str) -> int:

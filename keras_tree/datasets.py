@@ -196,7 +196,9 @@ def as_stream(data: Any) -> Stream | None:
     if isinstance(data, keras.utils.PyDataset):
         count = data.num_batches
         return Stream(
-            lambda order: read_py_dataset(data, order(count) if count else itertools.count()),
+            lambda order: read_py_dataset(
+                data, itertools.count() if count is None else order(count)
+            ),
             np.inf if count is None else count,
         )
     if isinstance(data, Iterator):

@@ -218,6 +218,8 @@ def validation(
     """Return what evaluates on the validation data after the epochs where it is due."""
     if data is None:
         return lambda epoch, callbacks: {}
+    if isinstance(data, Mapping):
+        preparation.check_names(tree, "validation_data", data)
     run, _ = evaluation(tree, data, batch_size, once=once)
 
     def validate(epoch: int, callbacks: keras.callbacks.CallbackList) -> dict[str, Any]:

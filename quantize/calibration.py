@@ -60,8 +60,8 @@ def choose_samples(
     missing = [task for task in tasks if task not in samples]
     if missing:
         raise CalibrationError(
-            f"`samples` must hold samples of every shipped task; received none of "
-            f"{_quoted(missing)}, only of {_quoted(samples) or 'no task'}. "
+            "`samples` must hold samples of every shipped task; received "
+            f"{f'none of {_quoted(missing)}, only of {_quoted(samples)}' if samples else 'none'}. "
             "Add some of its training inputs."
         )
     return {

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantize.bundle import Bundle, BundleTask, InputNormalization, Node, Seam, current_versions
+from quantize.bundle import (
+    Bundle,
+    BundleTask,
+    InputNormalization,
+    Node,
+    Score,
+    Seam,
+    current_versions,
+)
 from quantize.calibration import (
     DEFAULT_SAMPLE_LIMIT,
     Activations,
@@ -120,7 +128,7 @@ def quantize(
         nodes=nodes,
         seams=tuple(_seam(seam, nodes) for seam in conversion.classes),
         tasks={
-            task: _task(tree, task, path, nodes, _spread(chosen[task], golden_count))
+            task: _task(tree, task, path, nodes, _spread(chosen[task], golden_count), base)
             for task, path in paths.items()
         },
         input_normalization=input_normalization or InputNormalization(),
@@ -243,16 +251,34 @@ def _seam(seam: SeamClass, nodes: Mapping[str, Node]) -> Seam:
 
 
 def _task(
-    tree: Tree, task: str, path: tuple[str, ...], nodes: Mapping[str, Node], samples: np.ndarray
+    tree: Tree,
+    task: str,
+    path: tuple[str, ...],
+    nodes: Mapping[str, Node],
+    samples: np.ndarray,
+    base: Bundle | None,
 ) -> BundleTask:
-    """Return a shipped task with golden vectors: real inputs through the chain of its nodes."""
+    """Return a shipped task with golden vectors: real inputs through the chain of its nodes.
+
+    A task whose nodes all stand in `base` byte for byte keeps the score that it has there.
+    """
     inputs = outputs = nodes[path[0]].input.quantize(samples)
     backend = ""
     for name in path:
         interpreter = open_interpreter(nodes[name].data)
         backend, outputs = interpreter.backend, interpreter.run(outputs)
     labels = tuple(tree.tasks[task].labels)
-    return BundleTask(task, path, labels, inputs, outputs, None, backend)
+    score = _kept_score(base, task, path, nodes)
+    return BundleTask(task, path, labels, inputs, outputs, score, backend)
+
+
+def _kept_score(
+    base: Bundle | None, task: str, path: tuple[str, ...], nodes: Mapping[str, Node]
+) -> Score | None:
+    if base is None or task not in base.tasks or base.tasks[task].path != path:
+        return None
+    same = all(base.nodes[name].data == nodes[name].data for name in path)
+    return base.tasks[task].score if same else None
 
 
 def _scored(
@@ -263,5 +289,8 @@ def _scored(
         return bundle
     report("comparing int8 with float")
     scores = fidelity(tree, bundle, evaluation)
-    tasks = {name: replace(task, score=scores.get(name)) for name, task in bundle.tasks.items()}
+    tasks = {
+        name: replace(task, score=scores.get(name, task.score))
+        for name, task in bundle.tasks.items()
+    }
     return replace(bundle, tasks=tasks)

@@ -101,7 +101,7 @@ def _objections(layer: keras.Layer) -> Iterator[tuple[str, str]]:
         used = getattr(layer, name, None)
         for refused, (why, instead) in ACTIVATIONS.items():
             if used is not None and used is keras.activations.get(refused):
-                yield f"of its {name} '{refused}', {why}", f"{instead} instead"
+                yield f"its {name} '{refused}' {why.removeprefix('it ')}", f"{instead} instead"
     if layer.quantization_mode is not None:
         yield "it was quantized by Keras", "the float layer: quantize the tree before `quantize()`"
     elif layer.compute_dtype in ("float16", "bfloat16", "float64"):

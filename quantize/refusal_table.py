@@ -76,7 +76,7 @@ def _resizing_of_sequence(layer: Any) -> str:
 
 
 _FLOAT = "part of it stays in float32"
-_NORMALIZATION = "`keras.layers.BatchNormalization()`, which costs nothing behind a convolution"
+_NORMALIZATION = "`keras.layers.BatchNormalization()` (it costs nothing behind a convolution)"
 _PLANES = "2D layers, an axis folded into the channels with `keras.layers.Reshape`"
 _OUTSIDE = "it outside the tree: compute it before and feed its numbers to the trunk"
 _SIMPLE_RESIZING = ("nearest", "bilinear")
@@ -84,7 +84,7 @@ _SIMPLE_RESIZING = ("nearest", "bilinear")
 LAYERS = (
     LayerRow(
         "RNN",
-        "a rolled loop, on which the converter crashes",
+        "it is a rolled loop, on which the converter crashes",
         "it with `unroll=True`",
         lambda layer: not layer.unroll,
     ),

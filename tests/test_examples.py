@@ -54,7 +54,7 @@ def test_audio_family(shared: Path, tmp_path: Path, load_example) -> None:
     audio = audio_family.load_family(shared / "datasets")
     assert audio.data["spoken_digit"].x_train.shape == (2000, 49, 32, 1)
     outcomes, bundle = family.compare(
-        audio, family.Budget(epochs=2, steps=40), [0], tmp_path, verbose=0, say=lambda _: None
+        audio, family.Budget(epochs=4, steps=40), [0], tmp_path, verbose=0, say=lambda _: None
     )
     for outcome in outcomes:
         assert_int8_keeps_the_accuracy(outcome, most=0.04)

@@ -118,6 +118,10 @@ def test_own_file_before_pyproject_and_pyproject_only_with_our_table(tmp_path):
         ("[board]\nuse = 'pico'\n", "`board` must be a list of tables"),
         ("board = 'pico'\n", "Write [[board]]"),
         ("project = 3\n", "`project` must be a table"),
+        (
+            "[project]\nkernels = 'cmsis-nn-int'\n",
+            "[project]: there is no kernel set `cmsis-nn-int`. Did you mean `cmsis-nn-int8`?",
+        ),
         ("[project]\nreserverom = '1 KiB'\n", "[project]: there is no key `reserverom`. Did you"),
         ("[project]\nreserve_rom = '1 KB'\n", "[project]: `reserve_rom` must have a unit"),
         ("[project]\nbundle = 3\n", "[project]: `bundle` must be a text"),

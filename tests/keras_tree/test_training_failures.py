@@ -41,6 +41,17 @@ def poisoned(values: np.ndarray, at: int, value: float) -> np.ndarray:
 X = np.zeros((10, 4), "float32")
 Y = np.zeros(10)
 
+
+class EmptyDataset(keras.utils.PyDataset):
+    """Says that it has no batch, and would give one for any index."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return X, Y
+
+
 BAD: dict[str, tuple[Callable[[Data], dict[str, Any]], str]] = {
     "an unknown task": (
         lambda d: {"data": changed(d, digits=(X, Y))},
@@ -91,6 +102,10 @@ BAD: dict[str, tuple[Callable[[Data], dict[str, Any]], str]] = {
     ),
     "an empty tf.data": (
         lambda d: {"data": changed(d, size=tf.data.Dataset.from_tensor_slices((X, Y)).take(0))},
+        "'size' must not be empty",
+    ),
+    "an empty PyDataset": (
+        lambda d: {"data": changed(d, size=EmptyDataset())},
         "'size' must not be empty",
     ),
     "an unbatched tf.data": (
@@ -157,7 +172,7 @@ BAD: dict[str, tuple[Callable[[Data], dict[str, Any]], str]] = {
     ),
     "validation data of an unknown task": (
         lambda d: {"data": d, "validation_data": {"sizes": (X, Y)}},
-        "Did you mean 'size'",
+        "`validation_data` must name tasks of the tree. Received: 'sizes'. Did you mean 'size'",
     ),
     "validation data with wrong labels": (
         lambda d: {"data": d, "validation_data": {"digit": (X, Y + 9)}},

@@ -79,6 +79,8 @@ def test_samples_that_cannot_calibrate(samples, message):
 def test_a_missing_task_is_told():
     with pytest.raises(CalibrationError, match=r"every shipped task; received none of 'b', only"):
         choose_samples({"a": draw(3)}, ["a", "b"], SHAPE)
+    with pytest.raises(CalibrationError, match=r"every shipped task; received none\. Add"):
+        choose_samples({}, ["a"], SHAPE)
 
 
 # The nodes below are hand-made flatbuffers (conftest.py); where a float node is needed, a function.

@@ -196,6 +196,9 @@ def test_an_added_branch_leaves_a_deployed_bundle_as_it_is(bundle, samples):
     assert list(grown.nodes) == ["trunk", "digit", "angle", "texture"]
     for name in bundle.nodes:
         assert grown.nodes[name] == bundle.nodes[name]
+    assert bundle.tasks["digit"].score is not None
+    assert grown.tasks["digit"].score == bundle.tasks["digit"].score
+    assert grown.tasks["texture"].score is None
     assert grown.nodes["texture"].input == bundle.nodes["trunk"].output
     # The new task's samples reach further than the trunk was calibrated for: it was not again.
     assert np.abs(samples["texture"]).max() > bundle.nodes["trunk"].input.highest_value
