@@ -13,12 +13,12 @@ Importing it loads neither TensorFlow nor Keras; `quantize.quantize` does.
 
 from quantize.bundle import Bundle, BundleError, InputNormalization
 from quantize.calibration import CalibrationError
+from quantize.conversion.refusal import RefusalError
 from quantize.convert import ConversionError
 from quantize.fidelity import fidelity
 from quantize.flatbuffer import FlatbufferError
 from quantize.interpreter import InterpreterError
 from quantize.post_training import quantize
-from quantize.refusal import RefusalError
 from quantize.seam import SeamError
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Bundle: the int8 nodes of a tree, their seams and the tasks they serve; read, written, run.
 
-Here stands what one does with a whole bundle. Its parts are in `bundle_parts.py`.
+Here stands what one does with a whole bundle. Its parts are in `storage/parts.py`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from quantize.bundle_checks import check_bundle
-from quantize.bundle_folder import (
+from quantize.interpreter import InterpreterError, open_interpreter
+from quantize.storage.checks import check_bundle
+from quantize.storage.folder import (
     MANIFEST,
     StoredFile,
     read_manifest_file,
     read_stored,
     write_folder,
 )
-from quantize.bundle_parts import (
+from quantize.storage.golden import compare_golden, pack_golden
+from quantize.storage.manifest import manifest_text, read_manifest
+from quantize.storage.parts import (
     FORMAT_VERSION,
     BundleError,
     BundleTask,
@@ -32,10 +35,7 @@ from quantize.bundle_parts import (
     Score,
     Seam,
 )
-from quantize.golden import compare_golden, pack_golden
-from quantize.interpreter import InterpreterError, open_interpreter
-from quantize.manifest import manifest_text, read_manifest
-from quantize.versions import current_versions
+from quantize.storage.versions import current_versions
 
 __all__ = [
     "FORMAT_VERSION",

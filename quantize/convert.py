@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from quantize.conversion.freezing import INPUT_NAME, OUTPUT_NAME, FrozenNode
+from quantize.conversion.pinning import share_ranges
+from quantize.conversion.worker import Worker, WorkerCrashError, WorkerStartError, WorkerTaskError
 from quantize.flatbuffer import pack, unpack
-from quantize.freezing import INPUT_NAME, OUTPUT_NAME, FrozenNode
-from quantize.pinning import share_ranges
-from quantize.worker import Worker, WorkerCrashError, WorkerStartError, WorkerTaskError
 
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",  # errors only: the log's tail is shown when something fails

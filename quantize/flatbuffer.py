@@ -1,18 +1,18 @@
 """Read and edit a .tflite file through its schema.
 
 Belongs here: the doors: a checked, frozen view of a graph, and the way into and out of the schema's
-editable objects. Does not belong here: the encoding (`wire_reader.py`, `wire_writer.py`), what to
+editable objects. Does not belong here: the encoding (`wire/reader.py`, `wire/writer.py`), what to
 change in a graph (`strip.py`, `merging.py`, `seam.py`), or running it (`interpreter.py`).
 """
 
 from typing import Any
 
-from quantize.graph import Graph, Operator, Quantization, Tensor
-from quantize.graph_reading import buffer_data, check_offline_plan, read_subgraph
-from quantize.index_checks import check_indices
-from quantize.wire import FlatbufferError
-from quantize.wire_reader import decode
-from quantize.wire_writer import encode
+from quantize.wire.encoding import FlatbufferError
+from quantize.wire.graph import Graph, Operator, Quantization, Tensor
+from quantize.wire.graph_reading import buffer_data, check_offline_plan, read_subgraph
+from quantize.wire.index_checks import check_indices
+from quantize.wire.reader import decode
+from quantize.wire.writer import encode
 
 __all__ = [
     "FlatbufferError",

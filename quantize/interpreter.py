@@ -14,11 +14,11 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from quantize.backend import InterpreterError, RunOne
 from quantize.flatbuffer import Graph, read_graph
-from quantize.litert import open_litert
+from quantize.runtimes.backend import InterpreterError, RunOne
+from quantize.runtimes.litert import open_litert
+from quantize.runtimes.tflm import ArenaRecording, open_tflm, record_arena, tflm_version
 from quantize.tensor_spec import TensorSpec
-from quantize.tflm import ArenaRecording, open_tflm, record_arena, tflm_version
 
 __all__ = [
     "BACKENDS",

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from quantize.flatbuffer import Graph, Tensor, read_graph
 from quantize.tensor_spec import TensorSpec
-from quantize.wire import FlatbufferError, Table, Vector
-from quantize.wire_reader import decode
-from quantize.wire_writer import encode
+from quantize.wire.encoding import FlatbufferError, Table, Vector
+from quantize.wire.reader import decode
+from quantize.wire.writer import encode
 
 # Without it, TFLM would take the indices of a compressed tensor for its values.
 _COMPRESSION = b"COMPRESSION_METADATA"

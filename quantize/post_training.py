@@ -29,15 +29,15 @@ from quantize.calibration import (
     check_task_names,
     choose_samples,
 )
+from quantize.conversion.freezing import FrozenNode, freeze
+from quantize.conversion.node_conversion import NodeConversion
+from quantize.conversion.pinning import node_specs
+from quantize.conversion.refusal import check_layers
 from quantize.convert import Converter
 from quantize.fidelity import fidelity
 from quantize.flatbuffer import read_graph
-from quantize.freezing import FrozenNode, freeze
 from quantize.interpreter import open_interpreter, record_arena
 from quantize.macs import macs
-from quantize.node_conversion import NodeConversion
-from quantize.pinning import node_specs
-from quantize.refusal import check_layers
 from quantize.seam import SeamClass, check_seams
 from quantize.strip import LEVELS, Level, strip
 

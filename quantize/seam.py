@@ -16,9 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from quantize.bundle_checks import describe
-from quantize.flatbuffer import read_graph
-from quantize.pinning import (
+from quantize.conversion.pinning import (
     Side,
     calibrated_range,
     copying_node,
@@ -29,6 +27,8 @@ from quantize.pinning import (
     requantize,
     spec_of_range,
 )
+from quantize.flatbuffer import read_graph
+from quantize.storage.checks import describe
 from quantize.tensor_spec import TensorSpec
 
 _SIDES: tuple[Side, Side] = ("input", "output")

@@ -6,7 +6,7 @@ Level "deep" also removes quantization that TensorFlow Lite Micro never reads bu
 `widen` puts it back for a run on LiteRT. What strip does not know, it keeps.
 
 Belongs here: what may go at which level. Does not belong here: how bytes are laid out
-(`wire_writer.py`), or anything that changes a weight.
+(`wire/writer.py`), or anything that changes a weight.
 """
 
 from collections import Counter
@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from quantize.graph_reading import operator_name
-from quantize.index_checks import check_indices
-from quantize.schema import TENSOR_TYPES
-from quantize.wire import Table, Vector
-from quantize.wire_reader import decode
-from quantize.wire_writer import encode
+from quantize.wire.encoding import Table, Vector
+from quantize.wire.graph_reading import operator_name
+from quantize.wire.index_checks import check_indices
+from quantize.wire.reader import decode
+from quantize.wire.schema import TENSOR_TYPES
+from quantize.wire.writer import encode
 
 Level = Literal["none", "compatible", "deep"]
 LEVELS: tuple[Level, ...] = ("none", "compatible", "deep")

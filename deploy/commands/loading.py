@@ -25,7 +25,7 @@ def load_tensorflow() -> None:
     variable alone keeps only the later ones away. An import that fails still raises.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from quantize.stderr_capture import captured_stderr
+    from quantize.runtimes.stderr_capture import captured_stderr
 
     with captured_stderr():
         import keras  # noqa: F401

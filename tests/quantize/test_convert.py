@@ -13,9 +13,9 @@ import pytest
 from keras import layers
 
 from quantize import convert
+from quantize.conversion.freezing import freeze
 from quantize.convert import ConversionError, Converter
 from quantize.flatbuffer import read_graph, unpack
-from quantize.freezing import freeze
 from quantize.interpreter import open_interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,7 +146,7 @@ SCRIPT = """
     import keras, numpy as np
     from keras import layers
     from quantize.convert import Converter
-    from quantize.freezing import freeze
+    from quantize.conversion.freezing import freeze
 
     for _ in range(3):
         layers.Conv2D(1, 1)  # so that the automatic names are others

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from quantize.flatbuffer import FlatbufferError, Quantization, pack, read_graph, unpack
-from quantize.wire import Table, Vector
-from quantize.wire_reader import decode
-from quantize.wire_writer import encode
+from quantize.wire.encoding import Table, Vector
+from quantize.wire.reader import decode
+from quantize.wire.writer import encode
 
 
 def edited(data, change):

@@ -208,15 +208,15 @@ def test_running_is_silent(trunk_bytes, backend, capfd):
 
 @needs_tflm
 def test_the_arena_grows_until_it_suffices(trunk_bytes, monkeypatch, capfd):
-    import quantize.tflm
+    import quantize.runtimes.tflm
 
     codes = codes_for(open_interpreter(trunk_bytes).input, 3)
     expected = run_path([trunk_bytes], codes)
-    monkeypatch.setattr(quantize.tflm, "_SMALLEST_ARENA_BYTES", 1024)
-    monkeypatch.setattr(quantize.tflm, "_ARENA_BYTES_PER_ELEMENT", 0)
-    monkeypatch.setattr(quantize.tflm, "_ARENA_PER_FLATBUFFER", 0)
+    monkeypatch.setattr(quantize.runtimes.tflm, "_SMALLEST_ARENA_BYTES", 1024)
+    monkeypatch.setattr(quantize.runtimes.tflm, "_ARENA_BYTES_PER_ELEMENT", 0)
+    monkeypatch.setattr(quantize.runtimes.tflm, "_ARENA_PER_FLATBUFFER", 0)
     np.testing.assert_array_equal(run_path([trunk_bytes], codes), expected)
-    monkeypatch.setattr(quantize.tflm, "_LARGEST_ARENA_BYTES", 2048)
+    monkeypatch.setattr(quantize.runtimes.tflm, "_LARGEST_ARENA_BYTES", 2048)
     with pytest.raises(InterpreterError, match="Requested: "):
         open_interpreter(trunk_bytes)
     assert capfd.readouterr() == ("", "")

@@ -5,18 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quantize import (
-    Bundle,
-    CalibrationError,
-    ConversionError,
-    RefusalError,
-    SeamError,
-    quantize,
-)
+from quantize import Bundle, CalibrationError, ConversionError, RefusalError, SeamError, quantize
 from quantize.bundle import InputNormalization
+from quantize.conversion.pinning import requantize
 from quantize.interpreter import run_path
 from quantize.merging import merge
-from quantize.pinning import requantize
 
 SHAPE = (12, 12, 1)
 

@@ -10,10 +10,10 @@ from keras import layers
 
 from keras_tree import Task, Tree
 from quantize import quantize
+from quantize.conversion.pinning import node_specs, requantize
 from quantize.flatbuffer import read_graph
 from quantize.interpreter import run_path
 from quantize.merging import merge
-from quantize.pinning import node_specs, requantize
 from quantize.seam import SeamClass, SeamError, check_seams, seam_classes
 
 INPUT = (12, 12, 2)

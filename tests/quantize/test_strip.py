@@ -8,8 +8,8 @@ import pytest
 from quantize.flatbuffer import FlatbufferError, pack, read_graph, unpack
 from quantize.interpreter import record_arena, run_path
 from quantize.strip import LEVELS, strip, widen
-from quantize.wire_reader import decode
-from quantize.wire_writer import encode
+from quantize.wire.reader import decode
+from quantize.wire.writer import encode
 
 # Bytes at the levels none, compatible and deep. The reference stripping (the same rules, another
 # packer) reaches the figures in the third and fifth column.

@@ -1,0 +1,1 @@
+"""The interpreters on the host: TensorFlow Lite Micro, and LiteRT where that does not install."""

@@ -1,0 +1,1 @@
+"""The .tflite encoding: its schema as data, reading and writing the bytes, the graph inside."""
