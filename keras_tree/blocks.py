@@ -75,9 +75,11 @@ class Blocks:
         blocks = {}
         for i, (task, source) in enumerate(self._sources.items()):
             rows = source.batch_rows
-            latest = self._latest.get(task) or source.take(rows)
+            # At first there is none before: its place is taken by the first one to come.
             count = int((plan == i).sum())
-            block = join([latest, source.take(count * rows)]) if count else latest
+            drawn = [source.take(count * rows)] if count else []
+            latest = self._latest.get(task) or (drawn or [source.take(rows)])[0].rows(slice(rows))
+            block = join([latest, *drawn])
             self._latest[task] = block.rows(slice(len(block) - rows, None))
             blocks[task] = self._batches(block, rows)
         return plan, blocks

@@ -41,8 +41,9 @@ class Execution:
         dtype = tree.nodes[tree.trunk_name].inputs[0].dtype
         self._blocks = Blocks(sources, shares, kind, dtype, rng)
         shapes = {task: source.label_shape for task, source in sources.items()}
-        key = (Loop, kind, jit, tree.balancer, *shapes.items())
-        self.run = cached(tree, key, lambda: Loop(Steps(tree, shapes, jit), kind))
+        tentative = tree.jit_compile_setting == "auto"
+        key = (Loop, kind, jit, tentative, tree.balancer, *shapes.items())
+        self.run = cached(tree, key, lambda: Loop(Steps(tree, shapes, jit), kind, tentative))
         self.report = self.run.report
 
     def draw(self, span: range, epoch: int) -> tuple[np.ndarray, dict[str, Parts]]:

@@ -24,21 +24,26 @@ class Loop:
     Args:
         steps: What a step is made of.
         kind: How the tasks of a step are taken.
+        tentative: Whether to go on without XLA if it cannot compile the step. Keras's layers tell
+            whether they support it, and some are wrong, such as RandomRotation.
 
     Attributes:
         report: The running means of what is trained.
     """
 
-    def __init__(self, steps: Steps, kind: Kind) -> None:
+    def __init__(self, steps: Steps, kind: Kind, tentative: bool = False) -> None:
         self._steps = steps
+        # What XLA has yet to compile: every drawn task's update, or the one step of other kinds.
+        count = len(steps.tasks) if kind == "drawn" else 1
+        self._untried = set(range(count)) if tentative and steps.jit else set()
         self.report = steps.report
-        run = {
+        self._function = {
             "together": self._together,
             "in turn": self._in_turn,
             "drawn": self._drawn,
             "mixed": self._mixed,
         }[kind]
-        self._run = Compiled(run, eager=steps.tree.run_eagerly)
+        self._run = Compiled(self._function, eager=steps.tree.run_eagerly)
 
     def __call__(self, plan: np.ndarray, blocks: Blocks) -> dict[str, tf.Tensor]:
         """Run as many steps as the plan has rows.
@@ -51,7 +56,27 @@ class Loop:
         Returns:
             The means so far, by name.
         """
+        if self._untried:
+            return self._try(plan, blocks)
         return self._run(plan, dict(blocks))
+
+    def _try(self, plan: np.ndarray, blocks: Blocks) -> dict[str, tf.Tensor]:
+        """Run steps with XLA, or from now on without it if it cannot compile one."""
+        tree = self._steps.tree
+        means = [v for metric in self.report.every_metric() for v in metric.variables]
+        variables = [*tree.variables, *tree.optimizer.variables, *means]
+        before = [variable.numpy() for variable in variables]
+        try:
+            results = self._run(plan, dict(blocks))
+            self._untried.difference_update(np.unique(plan).tolist())
+            return results
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)  # Of drawn tasks, some may have made their updates.
+            self._untried.clear()
+            self._steps.jit = False
+            self._run = Compiled(self._function, eager=False)
+            return self._run(plan, dict(blocks))
 
     def _step(self, function: Callable[..., None]) -> Callable[..., None]:
         """Return what a step computes, given to XLA if that is wanted."""

@@ -16,64 +16,70 @@ Data = dict[str, tuple[np.ndarray, np.ndarray]]
 Build = Callable[..., Tree]
 
 
-def unlike_tasks(count: int, seed: int) -> Data:
-    """Which of 4 patterns, which of 3 and which of 2, in images of quite different statistics.
+CLASSES = {"digit": 10, "rotation": 4, "parity": 2}
 
-    The second task's images have half the contrast and noise, the third's are inverted and
-    brighter.
+
+def digits() -> Data:
+    """Three tasks over scikit-learn's digits, in images of quite different statistics.
+
+    Those to tell rotations from have half the contrast and noise, those to tell parity from are
+    inverted and brighter.
     """
-    patterns = np.random.default_rng(0).random((9, 8, 8, 1)) > 0.6  # the same for every seed
-    rng = np.random.default_rng(seed)
-    data = {}
-    for task, first, classes in (("first", 0, 4), ("second", 4, 3), ("third", 7, 2)):
-        y = rng.integers(0, classes, count)
-        shifted = np.stack([np.roll(patterns[first + k], rng.integers(0, 2, 2), (0, 1)) for k in y])
-        x = shifted + rng.normal(0, 0.4, shifted.shape)
-        data[task] = (x.astype("float32"), y)
-    data["second"] = (data["second"][0] * 0.5 + 0.2, data["second"][1])
-    data["third"] = ((1 - data["third"][0]) * 1.5, data["third"][1])
-    return data
+    loaded = pytest.importorskip("sklearn.datasets").load_digits()
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(loaded.images))
+    images = (loaded.images[order] / 16).astype("float32")[..., None]  # (1797, 8, 8, 1)
+    turns = rng.integers(0, 4, len(images))
+    turned = np.stack([np.rot90(image, k) for image, k in zip(images, turns, strict=True)])
+    noisy = (turned * 0.5 + rng.normal(0, 0.15, images.shape)).astype("float32")
+    number = loaded.target[order]
+    return {
+        "digit": (images, number),
+        "rotation": (noisy, turns),
+        "parity": ((1 - images) * 1.5, number % 2),
+    }
 
 
-def convolution(x: Any, filters: int, name: str) -> Any:
-    x = keras.layers.Conv2D(filters, 3, 2, padding="same", name=f"{name}_conv")(x)
-    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
-    return keras.layers.ReLU(name=f"{name}_relu")(x)
+def convolution(x: Any, filters: int) -> Any:
+    x = keras.layers.Conv2D(filters, 3, 2, padding="same")(x)
+    # A short memory: after so few steps the default's would not have forgotten where it began.
+    return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
 
 
 def image_tree() -> Tree:
     image = keras.Input((8, 8, 1))
-    trunk = keras.Model(image, convolution(convolution(image, 8, "t1"), 12, "t2"))
+    trunk = keras.Model(image, convolution(convolution(image, 8), 16))
     branches = {}
-    for task, classes in (("first", 4), ("second", 3), ("third", 2)):
+    for task, classes in CLASSES.items():
         features = keras.Input(trunk.output.shape[1:])
-        x = keras.layers.Flatten()(convolution(features, 8, task))
-        x = keras.layers.Dense(classes, "softmax", name=f"{task}_dense")(x)
-        branches[task] = keras.Model(features, x)
+        x = keras.layers.Flatten()(convolution(features, 16))
+        branches[task] = keras.Model(features, keras.layers.Dense(classes, "softmax")(x))
     loss = "sparse_categorical_crossentropy"
     return Tree.from_branches(trunk, branches, [Task(t, loss, ("accuracy",)) for t in branches])
 
 
 def accuracies(schedule: str, epochs: int) -> np.ndarray:
-    """Inference accuracies of the three tasks after training, (3,)."""
-    keras.utils.set_random_seed(2)
+    """Test accuracies of the three tasks in inference after training, (3,)."""
+    data = digits()
+    keras.utils.set_random_seed(1)
     tree = image_tree()
     tree.compile(keras.optimizers.Adam(3e-3), schedule=schedule)
-    tree.fit(unlike_tasks(256, 1), epochs=epochs, batch_size=32, verbose=0)
-    results = tree.evaluate(unlike_tasks(300, 2), verbose=0)
-    return np.array([results[f"{task}_accuracy"] for task in tree.tasks])
+    training = {task: (x[:1300], y[:1300]) for task, (x, y) in data.items()}
+    tree.fit(training, epochs=epochs, batch_size=64, verbose=0)
+    test = {task: (x[1300:], y[1300:]) for task, (x, y) in data.items()}
+    results = tree.evaluate(test, verbose=0)
+    return np.array([results[f"{task}_accuracy"] for task in data])
 
 
 def test_alternating_is_as_accurate_in_inference_as_joint(monkeypatch: pytest.MonkeyPatch) -> None:
     """And it would not be, were its batches normalised one task at a time."""
-    joint = accuracies("joint", 24)  # one update per step, where alternating makes three
-    alternating = accuracies("alternating", 8)
-    drawn = accuracies("proportional", 8)
+    joint = accuracies("joint", 24)  # one update per step, where the others make three
+    for schedule in ("alternating", "proportional"):
+        given = accuracies(schedule, 8)
+        assert (given > joint - 0.06).all(), (schedule, given, joint)
     monkeypatch.setattr(normalization, "shared_normalizations", lambda tree, tasks: {})
     collapsed = accuracies("alternating", 8)
-    assert (alternating > joint - 0.05).all(), (alternating, joint)
-    assert (drawn > joint - 0.15).all(), (drawn, joint)
-    assert (collapsed < joint - 0.1).sum() >= 2, (collapsed, joint)
+    assert collapsed.mean() < joint.mean() - 0.06, (collapsed, joint)
 
 
 def statistics(tree: Tree, node: str) -> list[np.ndarray]:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tree import training
+from keras_tree import compilation, training
 from keras_tree.schedules import Masked, Proportional, Temperature
 from keras_tree.steps import Steps
+from keras_tree.tasks import Task
 from keras_tree.tree import Tree
 
 Data = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -262,6 +263,7 @@ def test_losses_that_layers_and_regularizers_add_are_trained_and_reported(
     reported = tree.evaluate(batches, **SILENT)
     plain = sum(tree.tasks[task].weight * reported[f"{task}_loss"] for task in batches)
     assert reported["loss"] > plain + 0.05
+    assert tree.evaluate(batches, batch_size=4, **SILENT) == pytest.approx(reported, rel=1e-5)
 
 
 @pytest.mark.parametrize("schedule", ["alternating", "masked", "temperature"])
@@ -452,3 +454,44 @@ def test_the_loop_is_what_the_tree_calls(build_tree: Build, data: Data) -> None:
     history = training.fit(tree, data, batch_size=25, verbose=0)
     assert tree.history is history
     assert history.epoch == [0]
+
+
+SELDOM = Proportional(sizes={"digit": 30, "size": 1})  # first drawn when much is already trained
+
+
+@pytest.mark.parametrize("schedule", ["joint", "proportional", SELDOM], ids=str)
+def test_training_goes_on_without_xla_where_it_cannot_compile(
+    schedule: str, build_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RandomRotation says that it supports XLA, and does not; "auto" finds out."""
+    monkeypatch.setattr(compilation, "STEPS_WORTH_COMPILING", 0)
+    rng = np.random.default_rng(0)
+    given = {
+        "digit": (rng.normal(size=(8, 4, 4, 1)), rng.integers(0, 3, 8)),
+        "size": (rng.normal(size=(8, 4, 4, 1)), rng.normal(size=8)),
+    }
+    entry, features = keras.Input((4, 4, 1)), keras.Input((4, 4, 1))
+    rotated = keras.layers.Flatten()(keras.layers.RandomRotation(0.1, seed=1)(features))
+    flat = keras.layers.Flatten()(features)
+    tree = Tree.from_branches(
+        keras.Model(entry, keras.layers.Conv2D(1, 3, padding="same")(entry)),
+        {
+            "digit": keras.Model(features, keras.layers.Dense(3, "softmax")(flat)),
+            "size": keras.Model(features, keras.layers.Dense(1)(rotated)),
+        },
+        [Task("digit", "sparse_categorical_crossentropy"), Task("size", "mse")],
+    )
+    start, weights = tree.get_weights(), []
+    for jit in ("auto", False):
+        tree.set_weights(start)
+        tree.compile(keras.optimizers.SGD(0.1), schedule=schedule, jit_compile=jit)
+        for layer in tree.nodes["size"].layers:
+            if isinstance(layer, keras.layers.RandomRotation):
+                layer.generator.state.assign([1, 0])
+        history = tree.fit(given, batch_size=4, steps_per_epoch=50, seed=2, **SILENT)
+        tree.fit(given, batch_size=4, steps_per_epoch=1, seed=3, **SILENT)
+        weights.append([*weights_of(tree), np.array(history.history["loss"])])
+    assert_same(*weights, tolerance=1e-5)
+    tree.compile("sgd", jit_compile=True)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tree.fit(given, **SILENT)
