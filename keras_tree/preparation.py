@@ -123,13 +123,25 @@ def check_passes(datasets: Mapping[str, Arrays | Stream], once: bool) -> None:
             )
 
 
-def check_compiled(tree: Any) -> None:
-    """Refuse a tree that was not told how to train."""
+def check_settings(
+    tree: Any,
+    epochs: Any,
+    initial_epoch: Any,
+    batch_size: Any,
+    steps_per_epoch: Any,
+    validation_freq: Any,
+    verbose: Any,
+) -> int:
+    """Refuse settings of `fit` that are none, and return `verbose` as a number."""
     if not tree.compiled:
         raise ValueError(
             "`fit` needs a compiled tree. Received one without an optimizer. Call tree.compile() "
             "first."
         )
+    check_counts(epochs=(epochs, 0), initial_epoch=(initial_epoch, 0), batch_size=(batch_size, 1))
+    check_steps(steps_per_epoch)
+    check_frequency(validation_freq)
+    return check_verbose(verbose)
 
 
 def check_counts(**counts: tuple[Any, int]) -> None:

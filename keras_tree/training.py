@@ -67,12 +67,9 @@ def fit(
     Raises:
         ValueError: If data or settings do not fit the tree, or a generator ends early.
     """
-    preparation.check_compiled(tree)
-    preparation.check_counts(epochs=(epochs, 0), batch_size=(batch_size, 1))
-    preparation.check_counts(initial_epoch=(initial_epoch, 0))
-    preparation.check_steps(steps_per_epoch)
-    preparation.check_frequency(validation_freq)
-    verbose = preparation.check_verbose(verbose)
+    verbose = preparation.check_settings(
+        tree, epochs, initial_epoch, batch_size, steps_per_epoch, validation_freq, verbose
+    )
     schedule = schedules.get(tree.schedule if schedule is None else schedule)
     preparation.check_schedule(tree, schedule)
     datasets, contracts = preparation.open_data(tree, data, "train", sample_weight, class_weight)
@@ -84,25 +81,37 @@ def fit(
         task: source(dataset, contracts[task], batch_size, rng.spawn(1)[0] if shuffle else None)
         for task, dataset in datasets.items()
     }
-    callbacks = list(keras.tree.flatten(callbacks)) if callbacks else []
     shares = schedule.shares({task: each.samples for task, each in sources.items()})
     steps = preparation.steps_in_epoch(steps_per_epoch, sources, shares)
+    callbacks = list(keras.tree.flatten(callbacks)) if callbacks else []
     total_steps = steps * (epochs - initial_epoch)
     chosen = compilation.choose(tree, schedule.kind, sources, total_steps, callbacks)
     execution = Execution(tree, sources, shares, schedule.kind, chosen.jit, rng)
     tell_directions(callbacks, execution.report)
-    callback_list = keras.callbacks.CallbackList(
-        callbacks,
-        add_history=True,
+    size = chosen.steps_per_execution
+    spans = [range(start, min(start + size, steps)) for start in range(0, steps, size)]
+    told = callback_list(tree, callbacks, verbose, epochs, steps, add_history=True)
+    return train(tree, execution, spans, range(initial_epoch, epochs), validate, told)
+
+
+def callback_list(
+    tree: Any,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int,
+    epochs: int,
+    steps: int | None,
+    add_history: bool = False,
+) -> keras.callbacks.CallbackList:
+    """Return the user's callbacks together with Keras's progress bar, and history if wanted."""
+    return keras.callbacks.CallbackList(
+        list(callbacks),
+        add_history=add_history,
         add_progbar=verbose != 0,
         model=tree,
         verbose=verbose,
         epochs=epochs,
         steps=steps,
     )
-    size = chosen.steps_per_execution
-    spans = [range(start, min(start + size, steps)) for start in range(0, steps, size)]
-    return train(tree, execution, spans, range(initial_epoch, epochs), validate, callback_list)
 
 
 def train(
@@ -182,15 +191,7 @@ def evaluate(
     preparation.check_counts(batch_size=(batch_size, 1))
     verbose = preparation.check_verbose(verbose)
     run, batches = evaluation(tree, data, batch_size, sample_weight)
-    callback_list = keras.callbacks.CallbackList(
-        list(callbacks) if callbacks else None,
-        add_progbar=verbose != 0,
-        model=tree,
-        verbose=verbose,
-        epochs=1,
-        steps=batches,
-    )
-    results = run(callback_list)
+    results = run(callback_list(tree, callbacks or [], verbose, 1, batches))
     return results if return_dict else list(results.values())
 
 
@@ -253,7 +254,5 @@ def predict(
     verbose = preparation.check_verbose(verbose)
     preparation.check_names(tree, "task", {task: None})
     batches, count = input_batches(tree, task, x, batch_size)
-    callbacks = keras.callbacks.CallbackList(
-        add_progbar=verbose != 0, model=tree, verbose=verbose, epochs=1, steps=count
-    )
+    callbacks = callback_list(tree, [], verbose, 1, count)
     return cached(tree, (Predictor, task), lambda: Predictor(tree, task)).run(batches, callbacks)

@@ -173,3 +173,53 @@ def test_maps_with_labels_missing_at_some_positions() -> None:
     known = tree.evaluate({"map": (x, np.where(unknown, 255, y))}, verbose=0)
     correct = tree.predict(x, task="map").argmax(-1) == y
     assert known["map_accuracy"] == pytest.approx(correct[~unknown].mean(), abs=1e-6)
+
+
+def poisoned(values: np.ndarray, at: int, value: float) -> np.ndarray:
+    values = values.astype("float32").copy()
+    values[at] = value
+    return values
+
+
+X = np.zeros((10, 4), "float32")
+
+
+Y = np.zeros(10)
+
+
+REFUSED_EVALUATION: dict[str, tuple[Callable[[Data], dict[str, Any]], str]] = {
+    "an unknown task": (lambda d: {"data": {"digits": d["digit"]}}, "Did you mean 'digit'"),
+    "no data": (lambda d: {"data": {}}, "must map tasks"),
+    "a label beyond the classes": (lambda d: {"data": {"digit": (X, Y + 5)}}, "Received: 5"),
+    "an empty dataset": (lambda d: {"data": {"digit": (X[:0], Y[:0])}}, "must not be empty"),
+    "an empty stream": (lambda d: {"data": {"digit": lambda: iter(())}}, "must not be empty"),
+    "a batch size of 0": (lambda d: {"data": d, "batch_size": 0}, "`batch_size` must be"),
+    "a stream of inputs alone": (lambda d: {"data": {"digit": iter([X])}}, "must yield"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_EVALUATION)
+def test_bad_input_of_an_evaluation_is_refused(case: str, tree: Tree, data: Data) -> None:
+    make, message = REFUSED_EVALUATION[case]
+    with pytest.raises(ValueError, match=message):
+        tree.evaluate(**{"verbose": 0} | make(data))
+
+
+@pytest.mark.parametrize(
+    ("task", "x", "settings", "message"),
+    [
+        ("digits", X, {}, "Did you mean 'digit'"),
+        ("digit", X[:, :3], {}, r"Received: shape \(10, 3\)"),
+        ("digit", poisoned(X, 3, np.nan), {}, "first at index 3"),
+        ("digit", X, {"batch_size": 0}, "`batch_size` must be"),
+        ("digit", "x.npy", {}, "array of numbers"),
+        ("digit", X[:0], {}, "at least one input"),
+        ("digit", iter([]), {}, "at least one input"),
+    ],
+    ids=["task", "shape", "nan", "batch size", "name", "nothing", "empty stream"],
+)
+def test_bad_input_of_a_prediction_is_refused(
+    task: str, x: Any, settings: dict[str, Any], message: str, tree: Tree
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        tree.predict(x, task=task, **settings)

@@ -243,3 +243,14 @@ def test_averaged_weights_replace_the_last_ones(build_tree: Build, data: Data) -
     )
     tree.fit(data, batch_size=5, steps_per_epoch=2, callbacks=[callback], verbose=0)
     np.testing.assert_allclose(kernel.numpy(), (seen[0] + seen[1]) / 2, atol=1e-6)
+
+
+def test_nan_losses_are_left_to_the_callback_that_ends_training(
+    build_tree: Build, data: Data
+) -> None:
+    tree = build_tree(normalized=False)
+    tree.compile(keras.optimizers.SGD(1e30), steps_per_execution=2)
+    callback = keras.callbacks.TerminateOnNaN()
+    history = tree.fit(data, epochs=9, batch_size=5, callbacks=[callback], verbose=0)
+    assert len(history.epoch) < 9
+    assert tree.stop_training
