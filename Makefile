@@ -29,7 +29,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/keras-tree demo --out $(OUT)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .

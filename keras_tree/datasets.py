@@ -1,7 +1,7 @@
 """One dataset per task: what kinds of data there are, and how each is read.
 
-How rows are drawn from a dataset is in `sources.py`, which task is drawn next is the schedule's
-business, and whether a batch fits its task the contract's.
+How rows are drawn from a dataset is in `loop/sources.py`, which task is drawn next is the
+schedule's business, and whether a batch fits its task the contract's.
 
 | data | passes | length |
 |---|---|---|

@@ -1,7 +1,7 @@
 """Schedules: which task's data the next training step takes, and how many updates it makes of it.
 
-Only the choice stands here; what an update does is in `steps.py`, and how the data is drawn in
-`blocks.py`.
+Only the choice stands here; what an update does is in `loop/steps.py`, and how the data is drawn in
+`loop/blocks.py`.
 
 One *step* takes as many samples under every schedule: a batch per task. So `steps_per_epoch` means
 the same amount of data whichever schedule is chosen, and schedules can be compared at equal steps:
@@ -90,7 +90,7 @@ class Alternating(Schedule):
     The tasks take turns in the tree's order, exactly.
 
     Batch normalization in nodes that several tasks share is handled so that training sees what
-    inference sees; `normalization.py` says how.
+    inference sees; `loop/normalization.py` says how.
     """
 
     name = "alternating"

@@ -1,8 +1,7 @@
 """Fit, evaluate and predict: a tree's training loop, and what goes before and after it.
 
-What a step computes is in `steps.py`, which task it takes in `schedules.py`, where its data comes
-from in `datasets.py`, what is checked in `preparation.py`, and how it is compiled in
-`compilation.py`.
+Which task a step takes is in `schedules.py`, where its data comes from in `datasets.py`; what it
+computes, how it is compiled and what is checked before stands in `loop/`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,12 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_tree import compilation, preparation, schedules
-from keras_tree.evaluation import Evaluator, Predictor, input_batches, one_pass
-from keras_tree.execution import Execution, cached
-from keras_tree.preparation import Data, StepsPerEpoch
-from keras_tree.reporting import as_numbers, tell_directions
-from keras_tree.sources import source
+from keras_tree import schedules
+from keras_tree.loop import compilation, preparation
+from keras_tree.loop.evaluation import Evaluator, Predictor, input_batches, one_pass
+from keras_tree.loop.execution import Execution, cached
+from keras_tree.loop.preparation import Data, StepsPerEpoch
+from keras_tree.loop.reporting import as_numbers, tell_directions
+from keras_tree.loop.sources import source
 
 
 def fit(

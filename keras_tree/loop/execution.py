@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from keras_tree.blocks import Blocks, Parts
-from keras_tree.loops import Loop
+from keras_tree.loop.blocks import Blocks, Parts
+from keras_tree.loop.loops import Loop
+from keras_tree.loop.sources import Source, StreamEndedError
+from keras_tree.loop.steps import Steps
 from keras_tree.nodes import inner_layers
 from keras_tree.schedules import Kind
-from keras_tree.sources import Source, StreamEndedError
-from keras_tree.steps import Steps
 
 Made = TypeVar("Made")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tree import normalization
+from keras_tree.loop import normalization
 from keras_tree.tasks import Task
 from keras_tree.tree import Tree
 

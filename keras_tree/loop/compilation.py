@@ -18,9 +18,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_tree.loop.sources import Source
 from keras_tree.nodes import inner_layers
 from keras_tree.schedules import Kind
-from keras_tree.sources import Source
 
 MOST_STEPS = 20
 BLOCK_BYTES = 32 * 2**20

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_tree.forward import run_order
+from keras_tree.loop.forward import run_order
 
 CASES = {
     "a trunk and branches": (

@@ -12,10 +12,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_tree import normalization
-from keras_tree.forward import run_nodes, run_order, with_weight_losses
-from keras_tree.losses import TaskLoss
-from keras_tree.reporting import Report
+from keras_tree.loop import normalization
+from keras_tree.loop.forward import run_nodes, run_order, with_weight_losses
+from keras_tree.loop.losses import TaskLoss
+from keras_tree.loop.reporting import Report
 
 # A batch of one task: x (rows, ...), y (rows, ...), weight (rows, ...), valid (rows, ...), float32.
 Rows = tuple[Any, ...]

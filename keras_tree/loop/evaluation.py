@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_tree.compiled import Compiled
-from keras_tree.contract import Batch, Contract, DataError, contract
 from keras_tree.datasets import Arrays, Stream, as_stream
-from keras_tree.forward import run_nodes, run_order, with_weight_losses
-from keras_tree.losses import TaskLoss
-from keras_tree.reporting import Report, as_numbers
-from keras_tree.sources import checked_arrays, checked_batches
+from keras_tree.loop.compiled import Compiled
+from keras_tree.loop.contract import Batch, Contract, DataError, contract
+from keras_tree.loop.forward import run_nodes, run_order, with_weight_losses
+from keras_tree.loop.losses import TaskLoss
+from keras_tree.loop.reporting import Report, as_numbers
+from keras_tree.loop.sources import checked_arrays, checked_batches
 
 
 class Evaluator:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_tree.contract import Batch, Contract, DataError, join
 from keras_tree.datasets import Arrays, Stream
+from keras_tree.loop.contract import Batch, Contract, DataError, join
 
 
 class StreamEndedError(DataError):

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_tree.contract import Contract, contract
 from keras_tree.datasets import Arrays, Part, Stream, load_folder, open_dataset
+from keras_tree.loop.contract import Contract, contract
+from keras_tree.loop.sources import Source
 from keras_tree.schedules import Schedule
-from keras_tree.sources import Source
 from keras_tree.tasks import near_names
 
 Data = Mapping[str, Any] | str | os.PathLike[str]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_tree.contract import Contract, DataError, check_class_weight
+from keras_tree.loop.contract import Contract, DataError, check_class_weight
 from keras_tree.tasks import Task
 
 SPARSE = "sparse_categorical_crossentropy"

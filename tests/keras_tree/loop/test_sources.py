@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tree.contract import Contract, DataError
 from keras_tree.datasets import Arrays, Stream, open_dataset
-from keras_tree.sources import Source, StreamEndedError, checked_arrays, source
+from keras_tree.loop.contract import Contract, DataError
+from keras_tree.loop.sources import Source, StreamEndedError, checked_arrays, source
 from keras_tree.tasks import Task
 
 CONTRACT = Contract(Task("value", "mse"), (None, 1), (None, 1))

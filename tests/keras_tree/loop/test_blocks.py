@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keras_tree.blocks import Blocks
-from keras_tree.contract import Contract
 from keras_tree.datasets import Arrays, Stream
+from keras_tree.loop.blocks import Blocks
+from keras_tree.loop.contract import Contract
+from keras_tree.loop.sources import Source, StreamEndedError, source
 from keras_tree.schedules import Kind
-from keras_tree.sources import Source, StreamEndedError, source
 from keras_tree.tasks import Task
 
 BATCHES = {"one": 4, "two": 2, "three": 3}

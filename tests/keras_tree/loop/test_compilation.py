@@ -7,10 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_tree.compilation import Compilation, choose, layer_macs, path_macs, watches_batches
-from keras_tree.contract import contract
 from keras_tree.datasets import Arrays
-from keras_tree.sources import Source, source
+from keras_tree.loop.compilation import Compilation, choose, layer_macs, path_macs, watches_batches
+from keras_tree.loop.contract import contract
+from keras_tree.loop.sources import Source, source
 from keras_tree.tasks import Task
 from keras_tree.tree import Tree
 

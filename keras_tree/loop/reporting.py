@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_tree.losses import make_metrics
+from keras_tree.loop.losses import make_metrics
 
 
 class Report:

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_tree.loop.sources import StreamEndedError
+from keras_tree.loop.steps import Steps
 from keras_tree.schedules import Proportional
-from keras_tree.sources import StreamEndedError
-from keras_tree.steps import Steps
 from keras_tree.tree import Tree
 
 Data = dict[str, tuple[np.ndarray, np.ndarray]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_tree import compilation
+from keras_tree.loop import compilation
 from keras_tree.schedules import Proportional
 from keras_tree.tasks import Task
 from keras_tree.tree import Tree

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from keras_tree.compiled import Compiled
+from keras_tree.loop.compiled import Compiled
+from keras_tree.loop.steps import Rows, Steps
 from keras_tree.schedules import Kind
-from keras_tree.steps import Rows, Steps
 
 Blocks = Mapping[str, Rows]
 

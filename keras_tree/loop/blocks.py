@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_tree.contract import Batch, join
+from keras_tree.loop.contract import Batch, join
+from keras_tree.loop.sources import Source
 from keras_tree.schedules import Kind
-from keras_tree.sources import Source
 
 Parts = tuple[np.ndarray, ...]
 

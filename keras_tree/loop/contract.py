@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_tree.losses import LabelKind, Shape, ignored_class, label_kind
+from keras_tree.loop.losses import LabelKind, Shape, ignored_class, label_kind
 from keras_tree.tasks import Task
 
 LABEL_ADVICE = {

@@ -1,0 +1,1 @@
+"""What the training loop is made of: sources of batches, the step, its compilation, its checks."""
