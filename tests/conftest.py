@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests use."""
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,16 @@ def shared_folder() -> Path | None:
     named = os.environ.get("KERAS_TREE_SHARED")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
     return folder if (folder / "datasets").is_dir() else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Generator:
+    """In the gate, where everything is installed and the data is there, a skipped test fails."""
+    report = yield
+    if report.skipped and os.environ.get("KERAS_TREE_REQUIRE_SHARED"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, and here no test may: {call.excinfo}"
+    return report
 
 
 @pytest.fixture(scope="session")

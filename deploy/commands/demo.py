@@ -21,7 +21,7 @@ Needs the extra "demo": pip install "keras-tree[demo]".
 EPILOG = """\
 examples:
   keras-tree demo
-  keras-tree demo --out /tmp/demo --quick
+  keras-tree demo --out my-demo --quick
 """
 _NEEDED = {"sklearn": "scikit-learn", "PIL": "Pillow"}
 
