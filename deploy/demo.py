@@ -51,7 +51,7 @@ def run_demo(
     """
     import keras
 
-    from quantize import quantize
+    from quantize import InputNormalization, quantize
 
     started = time.perf_counter()
     keras.utils.set_random_seed(seed)
@@ -70,7 +70,14 @@ def run_demo(
     tree.save(output / "tree.keras")
     say("\nQuantizing: every node becomes its own int8 .tflite file")
     samples = {name: x for name, (x, _) in train.items()}
-    bundle = quantize(tree, samples, evaluation=test, name="demo", progress=lambda t: say(f"  {t}"))
+    bundle = quantize(
+        tree,
+        samples,
+        evaluation=test,
+        input_normalization=InputNormalization(scale=1 / 255),  # of a camera's grey values
+        name="demo",
+        progress=lambda line: say(f"  {line}"),
+    )
     folder = output / "bundle"
     bundle.save(folder, overwrite=True)
 

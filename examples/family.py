@@ -18,7 +18,7 @@ import numpy as np
 from keras import layers
 
 from keras_tree import Split, Task, Tree
-from quantize import Bundle, quantize
+from quantize import Bundle, InputNormalization, quantize
 
 MakeNet = Callable[..., keras.Model]
 
@@ -33,6 +33,7 @@ class Family:
         make_trunk: `make_trunk()` gives the shared trunk.
         make_branch: `make_branch(features_shape, classes, name)` gives a branch.
         augment: `augment(x, generator)` gives a batch changed at random, or None for no change.
+        normalization: How a raw sample becomes the input of the net, for the firmware.
     """
 
     data: dict[str, Split]
@@ -40,6 +41,7 @@ class Family:
     make_trunk: MakeNet
     make_branch: MakeNet
     augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+    normalization: InputNormalization | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def train_and_quantize(
         tree,
         {name: split.x_train for name, split in data.items()},
         evaluation={name: (split.x_test, split.y_test) for name, split in data.items()},
+        input_normalization=family.normalization,
         name=tree.name,
     )
 

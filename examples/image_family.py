@@ -17,6 +17,7 @@ import numpy as np
 from keras import layers
 
 from keras_tree import Split, load_folder
+from quantize import InputNormalization
 
 LABELS = {
     "mnist_mini": tuple("0123456789"),
@@ -65,7 +66,13 @@ def make_branch(features_shape: tuple[int, ...], classes: int, name: str) -> ker
 
 
 def load_family(folder: Path) -> family.Family:
-    return family.Family(load_images(folder), LABELS, make_trunk, make_branch)
+    return family.Family(
+        load_images(folder),
+        LABELS,
+        make_trunk,
+        make_branch,
+        normalization=InputNormalization(scale=1 / 255),
+    )
 
 
 if __name__ == "__main__":
