@@ -56,7 +56,9 @@ class TreeTrainer(keras.Model):
         Args:
             optimizer: A Keras optimizer or its name.
             schedule: Which task's data the next step takes: a name or an instance of `schedules`.
-            balancer: How the tasks' losses are combined, or None for their weighted sum.
+            balancer: How a joint or masked step combines the losses: a function of {task: weight
+                times loss, a scalar tensor} that returns a scalar tensor; or None for their sum.
+                "loss" is reported as that sum either way.
             steps_per_execution: Steps per call of the compiled function, at least 1, or "auto".
             jit_compile: Whether XLA compiles the step, or "auto".
             run_eagerly: Whether to run step by step in Python, for debugging.

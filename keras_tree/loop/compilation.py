@@ -4,7 +4,8 @@ Measured with `benchmarks/training.py` and variants of its net on two CPU cores,
 same steps without XLA:
 
 * Several steps per call save the cost of the call: 20 are as good as 50. More than half a second of
-  work per call would only delay the progress bar, callbacks and Ctrl-C.
+  work per call would only delay the progress bar, callbacks and Ctrl-C; so would more than 5 steps
+  of data that is read batch by batch, however slowly.
 * XLA makes a tiny step faster: one of 6 million multiplications 1.3 to 1.7 times. Its
   convolutions are slower on a CPU, so one of 23 million is 0.7 times as fast, and one of 89 million
   half as fast. Compiling takes 4 to 10 seconds more, which 1500 to 3500 steps of that net regain.
@@ -18,11 +19,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_tree.loop.sources import Source
+from keras_tree.loop.sources import Source, StreamSource
 from keras_tree.nodes import inner_layers
 from keras_tree.schedules import Kind
 
 MOST_STEPS = 20
+MOST_STREAM_STEPS = 5
 BLOCK_BYTES = 32 * 2**20
 MACS_PER_CALL = 2 * 10**9
 TINY_STEP_MACS = 10 * 10**6
@@ -64,7 +66,9 @@ def choose(
     if executions == "auto":
         sample_bytes = 4 * int(np.prod(tree.nodes[tree.trunk_name].inputs[0].shape[1:]))
         block_steps = BLOCK_BYTES // max(1, sample_bytes * sum(batch_rows.values()))
-        most = min(MOST_STEPS, block_steps, MACS_PER_CALL // max(1, macs))
+        streams = any(isinstance(source, StreamSource) for source in sources.values())
+        most = MOST_STREAM_STEPS if streams else MOST_STEPS
+        most = min(most, block_steps, MACS_PER_CALL // max(1, macs))
         executions = 1 if any(map(watches_batches, callbacks)) else max(1, most)
     jit: bool | str = tree.jit_compile_setting
     if jit == "auto":

@@ -182,6 +182,11 @@ def check_schedule(tree: Any, schedule: Schedule) -> None:
     Keras averages weights and accumulates gradients over all variables at once, so a step on one
     task would change the slots of others.
     """
+    if tree.balancer is not None and not callable(tree.balancer):
+        raise ValueError(
+            "`balancer` must be a function of {task: weighted loss}, or None. Received: "
+            f"{tree.balancer!r}. Pass it to tree.compile()."
+        )
     if schedule.kind in ("together", "mixed"):
         return
     optimizer = getattr(tree.optimizer, "inner_optimizer", tree.optimizer)

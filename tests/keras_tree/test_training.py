@@ -19,7 +19,7 @@ Data = dict[str, tuple[np.ndarray, np.ndarray]]
 Build = Callable[..., Tree]
 
 
-SCHEDULES = ["alternating", "joint", "masked", "proportional", "temperature"]
+SCHEDULES = ["alternating", "joint", "masked", "temperature"]  # one of every kind
 
 
 SILENT: dict[str, Any] = {"verbose": 0}
@@ -54,7 +54,7 @@ def test_every_schedule_learns_all_tasks(schedule: str, build_tree: Build, data:
         assert history.history[f"val_{name}"][-1] == pytest.approx(after[name], rel=1e-5)
 
 
-@pytest.mark.parametrize("schedule", ["alternating", "masked", "temperature"])
+@pytest.mark.parametrize("schedule", ["alternating", "temperature"])
 def test_a_seed_gives_the_same_weights_to_the_bit(
     schedule: str, build_tree: Build, data: Data
 ) -> None:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_tree.datasets import Arrays
+from keras_tree.datasets import Arrays, Stream
 from keras_tree.loop.compilation import Compilation, choose, layer_macs, path_macs, watches_batches
 from keras_tree.loop.contract import contract
 from keras_tree.loop.sources import Source, source
@@ -71,6 +71,13 @@ def test_settings_are_kept() -> None:
         assert choose(tree, "together", given, 10, []) == Compilation(7, jit)
     tree.compile("sgd", jit_compile=True)
     assert not choose(tree, "mixed", given, 10, []).jit
+
+
+def test_data_that_may_be_slow_is_read_for_few_steps_at_a_time() -> None:
+    tree = image_tree(8, 16)
+    batch = np.zeros((4, 16, 16, 1), "float32"), np.zeros((4, 10))
+    stream = source(Stream(lambda order: iter([batch])), contract(tree, "digit"), 0, None)
+    assert choose(tree, "together", {"digit": stream}, 100, []) == Compilation(5, False)
 
 
 class Own(keras.callbacks.Callback):

@@ -19,7 +19,7 @@ Data = dict[str, tuple[np.ndarray, np.ndarray]]
 Build = Callable[..., Tree]
 
 
-SCHEDULES = ["alternating", "joint", "masked", "proportional", "temperature"]
+SCHEDULES = ["alternating", "joint", "masked", "temperature"]  # one of every kind
 
 
 SILENT: dict[str, Any] = {"verbose": 0}
