@@ -8,7 +8,8 @@ same steps without XLA:
   of data that is read batch by batch, however slowly.
 * XLA makes a tiny step faster: one of 6 million multiplications 1.3 to 1.7 times. Its
   convolutions are slower on a CPU, so one of 23 million is 0.7 times as fast, and one of 89 million
-  half as fast. Compiling takes 4 to 10 seconds more, which 1500 to 3500 steps of that net regain.
+  half as fast. Compiling takes 1 second more where nothing else runs and up to 10 on a busy
+  machine, which 600 to 3500 steps of that net regain.
   So it is used for tiny steps, and many of them.
 """
 
@@ -28,7 +29,7 @@ MOST_STREAM_STEPS = 5
 BLOCK_BYTES = 32 * 2**20
 MACS_PER_CALL = 2 * 10**9
 TINY_STEP_MACS = 10 * 10**6
-STEPS_WORTH_COMPILING = 3000
+STEPS_WORTH_COMPILING = 2000
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A function compiled once per type of its arguments, not once per size."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,10 @@ class Compiled:
         types = tf.nest.map_structure(open_type, arguments)
         key = tuple(tf.nest.flatten(types))
         if key not in self._by_type:
-            self._by_type[key] = tf.function(self._function, input_signature=types, autograph=False)
+            # TensorFlow counts compilations by code, and would warn of those of several trees; a
+            # partial is a function of its own.
+            function = functools.partial(self._function)
+            self._by_type[key] = tf.function(function, input_signature=types, autograph=False)
         return self._by_type[key](*arguments)
 
 

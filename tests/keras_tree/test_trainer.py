@@ -128,6 +128,7 @@ def test_thawed_nodes_are_trained() -> None:
 
 
 def test_growing_after_training() -> None:
+    keras.utils.set_random_seed(0)
     tree = small_tree(L.SpectralNormalization(L.Dense(8)))
     tree.compile()
     fit(tree, epochs=2)

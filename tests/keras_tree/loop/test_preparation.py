@@ -221,7 +221,7 @@ def test_a_tree_that_is_not_compiled_is_refused(build_tree: Build, data: Data) -
 def test_a_balancer_that_is_no_function_is_refused(build_tree: Build, data: Data) -> None:
     tree = build_tree()
     tree.compile("adam", balancer="uncertainty")
-    with pytest.raises(ValueError, match="must be a function of {task: weighted loss}"):
+    with pytest.raises(ValueError, match=r"must be a function of \{task: weighted loss\}"):
         tree.fit(data)
 
 
