@@ -7,15 +7,18 @@ to do when a limit is passed in `next_steps.py`, rendering in `report/`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from deploy.baseline import Baseline, BaselineCheck
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import CoreError
+from deploy.footprint.image import ImageError, read_image
 from deploy.footprint.ram import RamError
 from deploy.footprint.rom import RomError
+from deploy.lint import lint
 from deploy.next_steps import next_steps
 from deploy.units import format_bytes
-from deploy.verdict import BudgetReport, Check, Part, Usage, Verdict
+from deploy.verdict import BudgetReport, Check, Part, Timing, Usage, Verdict
 from quantize.bundle import Bundle
 
 __all__ = ["BudgetError", "BudgetReport", "Check", "Part", "Usage", "Verdict", "check", "judge"]
@@ -25,28 +28,54 @@ class BudgetError(ValueError):
     """A check that cannot be held against a bundle, or a budget file that cannot be used."""
 
 
-def check(bundle: Bundle, checks: Sequence[Check]) -> BudgetReport:
-    """Hold a bundle against every check.
+def check(
+    bundle: Bundle | Mapping[str, Bundle],
+    checks: Sequence[Check],
+    baseline: Baseline | None = None,
+) -> BudgetReport:
+    """Hold bundles against every check.
 
     Args:
-        bundle: The bundle.
+        bundle: The bundle; or several, by the name that `Check.bundle` calls them.
         checks: At least one.
+        baseline: What the checks found earlier; a check that it does not know has no baseline.
 
     Returns:
         The report; over budget is an answer in it, not an exception.
 
     Raises:
-        BudgetError: There is no check, or one names an unknown task or an impossible limit.
+        BudgetError: There is no check, or one names an unknown bundle, task or board, or asks what
+            cannot be answered.
     """
     if not checks:
         raise BudgetError("`checks` must hold at least one check, received none. Name a board.")
-    verdicts = [judge(bundle, one) for one in checks]
+    bundles = {"": bundle} if isinstance(bundle, Bundle) else dict(bundle)
+    earlier = {} if baseline is None else baseline.checks
+    verdicts = [judge(_bundle_of(one, bundles), one, earlier.get(one.name)) for one in checks]
     ordered = sorted(verdicts, key=lambda verdict: (verdict.fits, -verdict.percent))
-    return BudgetReport(bundle, tuple(ordered))
+    report = BudgetReport(tuple(ordered))
+    found = {one.name: lint(one, report.widest(one).footprint) for one in report.bundles}
+    return BudgetReport(report.verdicts, found)
 
 
-def judge(bundle: Bundle, one: Check) -> Verdict:
+def _bundle_of(one: Check, bundles: Mapping[str, Bundle]) -> Bundle:
+    if one.bundle in bundles:
+        return bundles[one.bundle]
+    if not one.bundle and len(bundles) == 1:
+        return next(iter(bundles.values()))
+    raise BudgetError(
+        f"Check '{one.name}' must name a bundle, received '{one.bundle}'. There are: "
+        f"{', '.join(bundles)}."
+    )
+
+
+def judge(bundle: Bundle, one: Check, earlier: BaselineCheck | None = None) -> Verdict:
     """Hold a bundle against one check.
+
+    Args:
+        bundle: The bundle.
+        one: The check.
+        earlier: What the same check found earlier, or None.
 
     Raises:
         BudgetError: The check names an unknown task or an impossible limit, its kernels are not for
@@ -55,40 +84,87 @@ def judge(bundle: Bundle, one: Check) -> Verdict:
     _refuse_unknown_tasks(bundle, one)
     _refuse_impossible_limits(one)
     try:
-        found = footprint(bundle, one.board, one.tasks, one.kernels)
-    except (CoreError, RomError, RamError) as error:
+        found = footprint(bundle, one.board, one.tasks, one.kernels, one.allocate)
+        rom = _rom_usage(one, found, earlier)
+    except (CoreError, RomError, RamError, ImageError) as error:
         raise BudgetError(f"Check '{one.name}': {error}") from error
-    rom, ram = _rom_usage(one, found), _ram_usage(one, found)
-    steps = () if rom.fits and ram.fits else next_steps(bundle, one, found, rom, ram)
-    return Verdict(one, found, rom, ram, steps, (*_limit_notes(one), *found.notes))
+    ram, time = _ram_usage(one, found, earlier), _timing(one, found, earlier)
+    within = rom.fits and ram.fits
+    steps = () if within else next_steps(bundle, one, found, rom, ram)
+    notes = (*_limit_notes(one), *found.notes)
+    return Verdict(one, bundle, found, rom, ram, time, steps, notes, earlier)
 
 
-def _rom_usage(one: Check, found: Footprint) -> Usage:
-    """Flash: every node, the runtime's core, the kernels, and the reserve."""
-    parts = [Part(node.name, "nodes", node.rom_bytes) for node in found.nodes.values()]
-    parts.append(Part("runtime core", "runtime", found.runtime.core_bytes))
-    parts.append(Part("kernels", "runtime", found.runtime.kernel_bytes))
+def _rom_usage(one: Check, found: Footprint, earlier: BaselineCheck | None) -> Usage:
+    """Flash: every node, the runtime's core, the kernels, and the reserve; or a linked image."""
     limit = one.rom_limit_bytes
+    usable = one.board.rom_slot_bytes if limit is None else limit
+    if one.image is not None:
+        sections = read_image(one.image).rom_sections
+        parts = tuple(Part(name, "image", size) for name, size in sections.items())
+        band = (0.0, 0.0)
+    else:
+        parts = (
+            *(Part(node.name, "nodes", node.rom_bytes) for node in found.nodes.values()),
+            Part("runtime core", "runtime", found.runtime.core_bytes),
+            Part("kernels", "runtime", found.runtime.kernel_bytes),
+            *_reserve(one.reserve_rom_bytes),
+        )
+        band = found.rom_error_percent
     return Usage(
         "ROM",
-        one.board.rom_slot_bytes if limit is None else limit,
+        usable,
         limit is not None,
-        (*parts, *_reserve(one.reserve_rom_bytes)),
-        found.rom_error_percent,
+        parts,
+        band,
+        round(one.margin.of(usable)),
+        None if earlier is None else earlier.rom_bytes,
+        _allowed(one, "rom", None if earlier is None else earlier.rom_bytes),
     )
 
 
-def _ram_usage(one: Check, found: Footprint) -> Usage:
+def _ram_usage(one: Check, found: Footprint, earlier: BaselineCheck | None) -> Usage:
     """RAM: every cause of the footprint, and the reserve."""
     parts = [Part(name, "arena", size) for name, size in found.ram_parts.items()]
     limit = one.ram_limit_bytes
+    usable = one.board.ram_bytes if limit is None else limit
     return Usage(
         "RAM",
-        one.board.ram_bytes if limit is None else limit,
+        usable,
         limit is not None,
         (*parts, *_reserve(one.reserve_ram_bytes)),
         found.ram_error_percent,
+        round(one.margin.of(usable)),
+        None if earlier is None else earlier.ram_bytes,
+        _allowed(one, "ram", None if earlier is None else earlier.ram_bytes),
     )
+
+
+def _allowed(one: Check, quantity: str, whole: float | None) -> int | None:
+    """How much a quantity may grow above its baseline; None for any."""
+    if whole is None or quantity not in one.allow_growth:
+        return None
+    return int(one.allow_growth[quantity].of(whole))
+
+
+def _timing(one: Check, found: Footprint, earlier: BaselineCheck | None) -> Timing | None:
+    """The time of the slowest task; None where it is not known."""
+    slowest = found.slowest_task
+    if slowest is None or slowest.latency is None:
+        if one.latency_limit_us is not None:
+            raise BudgetError(
+                f"Check '{one.name}': a limit on latency needs published measurements to hold it "
+                f"against, and there are none for {one.board.core} with {found.kernels} kernels. "
+                "Leave `latency` out of this check, and measure on the device."
+            )
+        return None
+    baseline_us = None if earlier is None else earlier.latency_us
+    limit = one.latency_limit_us
+    # A margin of so many bytes says nothing about time.
+    margin_us = 0.0 if limit is None else limit * one.margin.percent / 100
+    allowed = one.allow_growth.get("latency")
+    growth_us = None if allowed is None or baseline_us is None else allowed.of(baseline_us)
+    return Timing(slowest.name, slowest.latency, limit, margin_us, baseline_us, growth_us)
 
 
 def _reserve(size_bytes: int) -> tuple[Part, ...]:

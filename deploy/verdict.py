@@ -6,14 +6,19 @@ in `budget.py`, rendering in `report/`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.board import Board
-from deploy.units import format_bytes
+from deploy.units import NOTHING, Allowance, format_bytes, format_microseconds
 
 if TYPE_CHECKING:
+    from deploy.baseline import BaselineCheck
     from deploy.footprint import Footprint
+    from deploy.footprint.latency import Latency
+    from deploy.lint import Finding
     from deploy.next_steps import Step
     from quantize.bundle import Bundle
 
@@ -31,6 +36,16 @@ class Check:
         kernels: Kernel set, or None for the best that was measured for the board's core.
         reserve_rom_bytes: Flash that the rest of the firmware takes; it counts as used.
         reserve_ram_bytes: RAM that the rest of the firmware takes; it counts as used.
+        bundle: Name of the bundle that is checked; empty where there is only one.
+        latency_limit_us: Most time that one task may take, in microseconds; None for no limit.
+        margin: What must stay free below every limit, of a size or a share of the limit.
+        allow_growth: By quantity ("rom", "ram", "latency"), how much it may grow against the
+            baseline; a quantity that is missing may grow up to its limit.
+        allocate: "all": every path lies in the arena at once; "one": only the path that runs.
+        image: A linked firmware image (ELF) whose ROM counts instead of the estimate, or None.
+        file: The budget file that the check stands in, or None.
+        lines: Lines of that file, from 1, by key ("check", "rom", "ram", "latency",
+            "allow_growth"); "check" is always there.
     """
 
     name: str
@@ -41,6 +56,14 @@ class Check:
     kernels: str | None = None
     reserve_rom_bytes: int = 0
     reserve_ram_bytes: int = 0
+    bundle: str = ""
+    latency_limit_us: float | None = None
+    margin: Allowance = NOTHING
+    allow_growth: Mapping[str, Allowance] = field(default_factory=dict)
+    allocate: str = "all"
+    image: Path | None = None
+    file: Path | None = None
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +72,7 @@ class Part:
 
     Args:
         name: The cause.
-        group: "nodes" or "runtime" (ROM), "arena" (RAM), or "reserve".
+        group: "nodes", "runtime" or "image" (ROM), "arena" (RAM), or "reserve".
         size_bytes: What it takes.
     """
 
@@ -68,6 +91,9 @@ class Usage:
         is_own_limit: Whether the user set the limit; otherwise it is the board's.
         parts: What is used; their sum is `used_bytes`.
         error_percent: Band (low, high) of the estimated parts, all but the reserve.
+        margin_bytes: What must stay free below the limit.
+        baseline_bytes: What the baseline used, or None where it has no such check.
+        allowed_growth_bytes: How much more than the baseline may be used; None for any.
     """
 
     memory: str
@@ -75,6 +101,9 @@ class Usage:
     is_own_limit: bool
     parts: tuple[Part, ...]
     error_percent: tuple[float, float]
+    margin_bytes: int = 0
+    baseline_bytes: int | None = None
+    allowed_growth_bytes: int | None = None
 
     @property
     def used_bytes(self) -> int:
@@ -88,24 +117,40 @@ class Usage:
         return self.used_bytes + round(estimated * max(0.0, self.error_percent[1]) / 100)
 
     @property
+    def usable_bytes(self) -> int:
+        """The limit without the margin."""
+        return self.limit_bytes - self.margin_bytes
+
+    @property
     def fits(self) -> bool:
-        """Whether the estimate is within the limit."""
-        return self.used_bytes <= self.limit_bytes
+        """Whether the estimate is within the limit, the margin kept free."""
+        return self.used_bytes <= self.usable_bytes
 
     @property
     def is_close(self) -> bool:
         """Whether it fits, but would not at the upper end of the error band."""
-        return self.fits and self.highest_bytes > self.limit_bytes
+        return self.fits and self.highest_bytes > self.usable_bytes
 
     @property
     def over_bytes(self) -> int:
-        """By how much the limit is passed; 0 when it fits."""
-        return max(0, self.used_bytes - self.limit_bytes)
+        """By how much the limit less the margin is passed; 0 when it fits."""
+        return max(0, self.used_bytes - self.usable_bytes)
 
     @property
     def free_bytes(self) -> int:
-        """What is left below the limit; 0 when it is passed."""
-        return max(0, self.limit_bytes - self.used_bytes)
+        """What is left below the limit less the margin; 0 when it is passed."""
+        return max(0, self.usable_bytes - self.used_bytes)
+
+    @property
+    def growth_bytes(self) -> int | None:
+        """Use against the baseline's; None without one."""
+        return None if self.baseline_bytes is None else self.used_bytes - self.baseline_bytes
+
+    @property
+    def grew_too_much(self) -> bool:
+        """Whether it grew by more than is allowed."""
+        growth, allowed = self.growth_bytes, self.allowed_growth_bytes
+        return growth is not None and allowed is not None and growth > allowed
 
     @property
     def percent(self) -> float:
@@ -121,6 +166,8 @@ class Usage:
     def message(self) -> str:
         """By how much it is over and its largest part, or how close it is; empty when it fits."""
         sums = f"{format_bytes(self.used_bytes)} of {format_bytes(self.limit_bytes)}"
+        if self.margin_bytes:
+            sums += f" less a margin of {format_bytes(self.margin_bytes)}"
         if self.is_close:
             free, highest = format_bytes(self.free_bytes), format_bytes(self.highest_bytes)
             return (
@@ -136,9 +183,122 @@ class Usage:
             f"{format_bytes(part.size_bytes)}"
         )
 
+    @property
+    def growth_message(self) -> str:
+        """By how much it grew too much; empty otherwise."""
+        if not self.grew_too_much:
+            return ""
+        growth, allowed = self.growth_bytes or 0, self.allowed_growth_bytes or 0
+        return (
+            f"{self.memory} grew by {format_bytes(growth)} against the baseline, from "
+            f"{format_bytes(self.baseline_bytes or 0)} to {format_bytes(self.used_bytes)}; allowed "
+            f"are {format_bytes(allowed)}"
+        )
+
     def group_bytes(self, group: str) -> int:
         """Sum over the parts of one group."""
         return sum(part.size_bytes for part in self.parts if part.group == group)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The time of one check: that of its slowest task, whose path is run once.
+
+    Args:
+        task: The slowest task.
+        latency: The estimate for its path.
+        limit_us: Most time it may take, in microseconds; None for no limit.
+        margin_us: What must stay free below the limit.
+        baseline_us: What the baseline took, or None.
+        allowed_growth_us: How much longer than the baseline it may take; None for any.
+    """
+
+    task: str
+    latency: Latency
+    limit_us: float | None = None
+    margin_us: float = 0.0
+    baseline_us: float | None = None
+    allowed_growth_us: float | None = None
+
+    @property
+    def used_us(self) -> float:
+        """The estimate, in microseconds."""
+        return self.latency.microseconds
+
+    @property
+    def highest_us(self) -> float:
+        """The upper end of the estimate's error band."""
+        return self.used_us * (1 + max(0.0, self.latency.error_percent[1]) / 100)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the estimate is within the limit, the margin kept free; true without a limit."""
+        return self.limit_us is None or self.used_us <= self.limit_us - self.margin_us
+
+    @property
+    def is_close(self) -> bool:
+        """Whether it fits, but would not at the upper end of the error band."""
+        if self.limit_us is None:
+            return False
+        return self.fits and self.highest_us > self.limit_us - self.margin_us
+
+    @property
+    def over_us(self) -> float:
+        """By how much the limit less the margin is passed; 0 when it fits."""
+        return (
+            0.0
+            if self.limit_us is None
+            else max(0.0, self.used_us - (self.limit_us - self.margin_us))
+        )
+
+    @property
+    def percent(self) -> float:
+        """Use in percent of the limit; 0 without one."""
+        return 0.0 if self.limit_us is None else 100 * self.used_us / self.limit_us
+
+    @property
+    def growth_us(self) -> float | None:
+        """Time against the baseline's; None without one."""
+        return None if self.baseline_us is None else self.used_us - self.baseline_us
+
+    @property
+    def grew_too_much(self) -> bool:
+        """Whether it grew by more than is allowed."""
+        growth, allowed = self.growth_us, self.allowed_growth_us
+        return growth is not None and allowed is not None and growth > allowed
+
+    @property
+    def message(self) -> str:
+        """By how much it is over, or how close it is; empty when it fits."""
+        if self.limit_us is None or (self.fits and not self.is_close):
+            return ""
+        sums = f"{format_microseconds(self.used_us)} of {format_microseconds(self.limit_us)}"
+        if self.margin_us:
+            sums += f" less a margin of {format_microseconds(self.margin_us)}"
+        if self.is_close:
+            return (
+                f"latency of {self.task} fits: {sums}, but the estimate's error reaches up to "
+                f"{format_microseconds(self.highest_us)}"
+            )
+        node = max(self.latency.by_node, key=lambda name: self.latency.by_node[name])
+        return (
+            f"latency of {self.task} is {format_microseconds(self.over_us)} over: {sums}; largest "
+            f"part: node {node}, {format_microseconds(self.latency.by_node[node])}"
+        )
+
+    @property
+    def growth_message(self) -> str:
+        """By how much it grew too much; empty otherwise."""
+        if not self.grew_too_much:
+            return ""
+        growth, baseline, used, allowed = map(
+            format_microseconds,
+            (self.growth_us or 0, self.baseline_us or 0, self.used_us, self.allowed_growth_us or 0),
+        )
+        return (
+            f"latency grew by {growth} against the baseline, from {baseline} to {used}; allowed "
+            f"are {allowed}"
+        )
 
 
 @dataclass(frozen=True)
@@ -147,57 +307,85 @@ class Verdict:
 
     Args:
         check: The question.
+        bundle: What was checked.
         footprint: What the bundle costs on the board.
         rom: Flash against its limit.
         ram: RAM against its limit.
+        time: Latency against its limit; None where nothing was published for the core and kernels.
         next_steps: What would bring it below the limits, the most useful first; empty when it fits.
         notes: What a reader must know besides.
+        baseline: What the same check found earlier, or None.
     """
 
     check: Check
+    bundle: Bundle = field(repr=False)
     footprint: Footprint
     rom: Usage
     ram: Usage
+    time: Timing | None = None
     next_steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
+    baseline: BaselineCheck | None = None
+
+    @property
+    def quantities(self) -> tuple[Usage | Timing, ...]:
+        """ROM, RAM, and time where it is known."""
+        return (self.rom, self.ram) if self.time is None else (self.rom, self.ram, self.time)
+
+    @property
+    def is_within_limits(self) -> bool:
+        """Whether ROM, RAM and time are within their limits."""
+        return all(quantity.fits for quantity in self.quantities)
+
+    @property
+    def grew_too_much(self) -> bool:
+        """Whether ROM, RAM or time grew by more than is allowed against the baseline."""
+        return any(quantity.grew_too_much for quantity in self.quantities)
 
     @property
     def fits(self) -> bool:
-        """Whether both memories are within their limits."""
-        return self.rom.fits and self.ram.fits
+        """Whether everything is within its limits, and nothing grew too much."""
+        return self.is_within_limits and not self.grew_too_much
 
     @property
     def is_close(self) -> bool:
         """Whether it fits, but not at the upper end of the estimate's error band."""
-        return self.fits and (self.rom.is_close or self.ram.is_close)
+        return self.fits and any(quantity.is_close for quantity in self.quantities)
 
     @property
     def percent(self) -> float:
-        """Use of the fuller memory, in percent of its limit."""
-        return max(self.rom.percent, self.ram.percent)
+        """Use of the fullest of ROM, RAM and time, in percent of its limit."""
+        return max(quantity.percent for quantity in self.quantities)
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """What there is to say of either memory."""
-        return tuple(usage.message for usage in (self.rom, self.ram) if usage.message)
+        """What there is to say of ROM, RAM and time: over or close first, then growth."""
+        told = [quantity.message for quantity in self.quantities]
+        grown = [quantity.growth_message for quantity in self.quantities]
+        return tuple(message for message in (*told, *grown) if message)
 
 
 @dataclass(frozen=True)
 class BudgetReport:
-    """A bundle held against several checks.
+    """Bundles held against several checks.
 
     Args:
-        bundle: What was checked.
-        verdicts: One per check, the worst first.
+        verdicts: One per check, at least one, the worst first.
+        findings: By the bundle's name, what the lint found.
     """
 
-    bundle: Bundle = field(repr=False)
     verdicts: tuple[Verdict, ...]
+    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
 
     @property
-    def bundle_name(self) -> str:
-        """The bundle's name."""
-        return self.bundle.name
+    def bundles(self) -> tuple[Bundle, ...]:
+        """What was checked, each once, in the order of its worst verdict."""
+        return tuple({verdict.bundle.name: verdict.bundle for verdict in self.verdicts}.values())
+
+    @property
+    def name(self) -> str:
+        """The names of the bundles."""
+        return ", ".join(bundle.name for bundle in self.bundles)
 
     @property
     def fits(self) -> bool:
@@ -208,3 +396,16 @@ class BudgetReport:
     def over_budget(self) -> tuple[Verdict, ...]:
         """The verdicts that do not fit."""
         return tuple(verdict for verdict in self.verdicts if not verdict.fits)
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether any check has a baseline."""
+        return any(verdict.baseline is not None for verdict in self.verdicts)
+
+    def of(self, bundle: Bundle) -> tuple[Verdict, ...]:
+        """The verdicts of one bundle, the worst first."""
+        return tuple(one for one in self.verdicts if one.bundle.name == bundle.name)
+
+    def widest(self, bundle: Bundle) -> Verdict:
+        """The bundle's verdict with the most tasks, the worst of them: its nodes are shown."""
+        return max(self.of(bundle), key=lambda verdict: len(verdict.footprint.tasks))

@@ -13,6 +13,7 @@ from functools import lru_cache
 from deploy.board import Board
 from deploy.footprint.cores import default_kernels, measured_core
 from deploy.footprint.footprint import Footprint, NodeFootprint, TaskFootprint
+from deploy.footprint.latency import Latency, latency
 from deploy.footprint.outside import outside_arena_bytes
 from deploy.footprint.ram import (
     NodeRam,
@@ -34,6 +35,7 @@ def footprint(
     board: Board,
     tasks: Sequence[str] | None = None,
     kernels: str | None = None,
+    allocate: str = "all",
 ) -> Footprint:
     """Return what a bundle costs on a board.
 
@@ -43,6 +45,7 @@ def footprint(
         tasks: Only these tasks and the nodes that they use; None for all.
         kernels: "reference", "cmsis-nn" or "cmsis-nn-int8"; None for the best one measured for the
             board's core: "cmsis-nn-int8" on Cortex-M, "reference" elsewhere.
+        allocate: "all" for every path in the arena at once, "one" for only the path that runs.
 
     Raises:
         BundleError: A task is not one of the bundle's.
@@ -61,9 +64,20 @@ def footprint(
     }
     shares = _shares(nodes, chosen.tasks)
     model_bytes = sum(node.rom_bytes for node in nodes.values())
-    arena = _arena(rams, tuple(nodes))
-    parts = _ram_parts(chosen, nodes, arena, runtime, board, kernels, model_bytes)
-    paths = {name: _task(task, nodes, rams, shares) for name, task in chosen.tasks.items()}
+    together = _arena(rams, tuple(nodes))
+    copied, copy_bytes = seam_copies([task.path for task in chosen.tasks.values()], nodes)
+    paths = {
+        name: _task(task, nodes, rams, shares, latency(_nodes_of(task, nodes), board, kernels))
+        for name, task in chosen.tasks.items()
+    }
+    parts = (
+        _all_paths_parts(nodes, together, runtime, board, kernels, copied, copy_bytes)
+        if allocate == "all"
+        else _one_path_parts(rams, paths, runtime, board, kernels)
+    )
+    if board.runs_from_ram:
+        parts["the program, copied into RAM"] = model_bytes + runtime.rom_bytes
+    parts = {cause: size for cause, size in parts.items() if size}
     return Footprint(
         board=board,
         kernels=kernels,
@@ -75,7 +89,15 @@ def footprint(
         rom_error_percent=_rom_error(runtime, model_bytes),
         ram_error_percent=_ram_error(rams, runtime, board, sum(parts.values())),
         notes=(*_core_notes(board, runtime), *_node_notes(nodes, rams)),
+        allocate=allocate,
+        all_paths_arena_bytes=together.minimum_bytes + copy_bytes,
+        one_path_arena_bytes=max(path.arena_bytes for path in paths.values()),
+        latency=latency(nodes, board, kernels),
     )
+
+
+def _nodes_of(task: BundleTask, nodes: Mapping[str, Node]) -> dict[str, Node]:
+    return {name: nodes[name] for name in task.path}
 
 
 def _used_nodes(bundle: Bundle) -> dict[str, Node]:
@@ -123,6 +145,7 @@ def _task(
     nodes: Mapping[str, Node],
     rams: Mapping[str, NodeRam],
     shares: Mapping[str, Mapping[str, int]],
+    time: Latency | None,
 ) -> TaskFootprint:
     # A path may come to one node twice; it is stored and allocated once.
     distinct = tuple(dict.fromkeys(task.path))
@@ -132,30 +155,50 @@ def _task(
         model_rom_bytes=sum(nodes[name].rom_bytes for name in distinct),
         share_bytes=sum(shares[name][task.name] for name in distinct),
         arena_bytes=_arena(rams, distinct).minimum_bytes,
+        latency=time,
     )
 
 
-def _ram_parts(
-    bundle: Bundle,
+def _all_paths_parts(
     nodes: Mapping[str, Node],
     arena: SharedArena,
     runtime: RuntimeRom,
     board: Board,
     kernels: str,
-    model_bytes: int,
+    copied: Mapping[str, int],
+    copy_bytes: int,
 ) -> dict[str, int]:
-    """RAM by cause; a cause that takes nothing is left out."""
-    copied, copy_bytes = seam_copies([task.path for task in bundle.tasks.values()], nodes)
-    parts = {
-        f"activations ({list(nodes)[arena.largest]})": arena.head_bytes,
-        "kept by the nodes": arena.tail_bytes,
-        "planning and alignment": arena.minimum_bytes - arena.used_bytes,
+    """RAM by cause with every path in one allocator; some causes may take nothing."""
+    return {
+        **_arena_parts(arena, tuple(nodes)),
         f"copy of the output of {' and '.join(copied)}": copy_bytes,
         **outside_arena_bytes(board, kernels, len(nodes), len(runtime.by_operator)),
     }
-    if board.runs_from_ram:
-        parts["the program, copied into RAM"] = model_bytes + runtime.rom_bytes
-    return {cause: size for cause, size in parts.items() if size}
+
+
+def _one_path_parts(
+    rams: Mapping[str, NodeRam],
+    paths: Mapping[str, TaskFootprint],
+    runtime: RuntimeRom,
+    board: Board,
+    kernels: str,
+) -> dict[str, int]:
+    """RAM by cause with only the largest path allocated; some causes may take nothing."""
+    largest = max(paths.values(), key=lambda path: (path.arena_bytes, len(path.path)))
+    names = tuple(dict.fromkeys(largest.path))
+    most_nodes = max(len(set(path.path)) for path in paths.values())
+    return {
+        **_arena_parts(_arena(rams, names), names),
+        **outside_arena_bytes(board, kernels, most_nodes, len(runtime.by_operator)),
+    }
+
+
+def _arena_parts(arena: SharedArena, names: Sequence[str]) -> dict[str, int]:
+    return {
+        f"activations ({names[arena.largest]})": arena.head_bytes,
+        "kept by the nodes": arena.tail_bytes,
+        "planning and alignment": arena.minimum_bytes - arena.used_bytes,
+    }
 
 
 def _rom_error(runtime: RuntimeRom, model_bytes: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.board import Board
+from deploy.footprint.latency import Latency
 from deploy.footprint.ram import Arena
 from deploy.footprint.rom import RuntimeRom
 
@@ -53,6 +54,8 @@ class TaskFootprint:
         share_bytes: The task's share of the stored nodes; over all tasks they sum to the bundle's.
         arena_bytes: Arena to reserve when only this path is allocated, all its nodes in one shared
             allocator.
+        latency: Time of one run of this path; None where nothing was published for the core and
+            the kernels.
     """
 
     name: str
@@ -60,6 +63,7 @@ class TaskFootprint:
     model_rom_bytes: int
     share_bytes: int
     arena_bytes: int
+    latency: Latency | None = None
 
     @property
     def single_model_bytes(self) -> int:
@@ -80,11 +84,16 @@ class Footprint:
         tasks: By task name.
         nodes: By node name, trunk first; only those that the tasks use.
         runtime: The runtime's code for the union of the nodes' operators.
-        ram_parts: `ram_bytes` by cause, in bytes.
+        ram_parts: `ram_bytes` by cause, in bytes, for `allocate`.
         separate_model_bytes: Flatbuffers of one single-task model per task.
         rom_error_percent: Band of `rom_bytes`; flatbuffers are exact, so only the runtime's counts.
         ram_error_percent: Band of `ram_bytes`.
         notes: What a reader must know to trust the figures: stand-ins, fallbacks, differences.
+        allocate: "all": every path lies in one shared allocator at once; "one": only the path that
+            runs, allocated anew for each task, its trunk run again.
+        all_paths_arena_bytes: Arena for "all", the copies of seams included.
+        one_path_arena_bytes: Arena for "one": the largest of any task's.
+        latency: Time of all tasks on one input, every node once; None as for a task.
     """
 
     board: Board
@@ -97,6 +106,10 @@ class Footprint:
     rom_error_percent: tuple[float, float]
     ram_error_percent: tuple[float, float]
     notes: tuple[str, ...] = ()
+    allocate: str = "all"
+    all_paths_arena_bytes: int = 0
+    one_path_arena_bytes: int = 0
+    latency: Latency | None = None
 
     @property
     def model_rom_bytes(self) -> int:
@@ -110,8 +123,16 @@ class Footprint:
 
     @property
     def ram_bytes(self) -> int:
-        """All of `ram_parts`: every path allocated at once in one shared allocator."""
+        """All of `ram_parts`."""
         return sum(self.ram_parts.values())
+
+    @property
+    def slowest_task(self) -> TaskFootprint | None:
+        """The task whose path takes longest; None where no time is known."""
+        known = [task for task in self.tasks.values() if task.latency is not None]
+        return max(
+            known, key=lambda task: task.latency.microseconds if task.latency else 0.0, default=None
+        )
 
     @property
     def saved_bytes(self) -> int:

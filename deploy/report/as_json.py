@@ -27,7 +27,7 @@ def as_dict(report: BudgetReport) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "fits": report.fits,
         "checks_over_budget": len(report.over_budget),
-        "bundle": _bundle(report.bundle),
+        "bundles": [_bundle(bundle) for bundle in report.bundles],
         "checks": [_check(verdict) for verdict in report.verdicts],
     }
 
@@ -87,6 +87,7 @@ def _check(verdict: Verdict) -> dict[str, Any]:
     board = one.board
     return {
         "name": one.name,
+        "bundle": verdict.bundle.name,
         "fits": verdict.fits,
         "is_close": verdict.is_close,
         "board": {

@@ -13,13 +13,13 @@ _WORDS = {"OVER": "OVER BUDGET", "close": "fits, close", "fits": "fits"}
 
 def render(report: BudgetReport) -> str:
     """Render a report as GitHub-flavoured Markdown without a trailing newline."""
-    shown = max(report.verdicts, key=lambda verdict: len(verdict.footprint.tasks))
+    shown = report.widest(report.bundles[0])
     parts = [
-        f"### keras-tree: {_text(report.bundle_name)}, {phrases.outcome(report)}",
+        f"### keras-tree: {_text(report.name)}, {phrases.outcome(report)}",
         "\n".join(_checks(report)),
         *("\n".join(_remarks(verdict)) for verdict in report.verdicts if _has_remarks(verdict)),
-        f"{phrases.model_size(report)}. {_sentence(phrases.saving(shown.footprint))}",
-        _folded("Nodes and tasks", [*_nodes(shown), "", *_tasks(report, shown)]),
+        f"{phrases.model_size(shown.bundle)}. {_sentence(phrases.saving(shown.footprint))}",
+        _folded("Nodes and tasks", [*_nodes(shown), "", *_tasks(shown)]),
         _folded("Parts and errors of the estimates", list(_parts(report))),
     ]
     return "\n\n".join(parts)
@@ -76,11 +76,11 @@ def _nodes(shown: Verdict) -> Iterator[str]:
     return _table(rows, "lrrrrl")
 
 
-def _tasks(report: BudgetReport, shown: Verdict) -> Iterator[str]:
+def _tasks(shown: Verdict) -> Iterator[str]:
     arena = f"arena {shown.check.board.name}"
     rows = [("task", "path", "bytes", "share", arena, "metric", "float", "int8", "agreement")]
     for task in shown.footprint.tasks.values():
-        score = report.bundle.tasks[task.name].score
+        score = shown.bundle.tasks[task.name].score
         rows.append(
             (
                 task.name,

@@ -10,7 +10,7 @@ import math
 from deploy.footprint import Footprint
 from deploy.units import format_bytes
 from deploy.verdict import BudgetReport, Usage, Verdict
-from quantize.bundle import Score
+from quantize.bundle import Bundle, Score
 
 
 def verdict_word(verdict: Verdict) -> str:
@@ -138,9 +138,8 @@ def kernels_by_operator(found: Footprint, most: int = 6) -> list[str]:
     return [*terms, f"others {rest:,}"] if rest else terms
 
 
-def model_size(report: BudgetReport) -> str:
-    """Tasks, nodes and flatbuffer bytes of the whole bundle."""
-    bundle = report.bundle
+def model_size(bundle: Bundle) -> str:
+    """Tasks, nodes and flatbuffer bytes of a whole bundle."""
     total = format_bytes(sum(node.rom_bytes for node in bundle.nodes.values()))
     tasks, nodes = _count(len(bundle.tasks), "task"), _count(len(bundle.nodes), "node")
     return f"{tasks}, {nodes}, {total} of model"

@@ -39,10 +39,13 @@ def render(
     width = min(max(width, _NARROWEST), _WIDEST)
     explained = [v for v in report.verdicts if why or len(report.verdicts) == 1 or not _is_plain(v)]
     blocks = [
-        [_paint(f"{report.bundle_name}: ", "heading", colour) + phrases.model_size(report)],
+        [
+            _paint(f"{bundle.name}: ", "heading", colour) + phrases.model_size(bundle)
+            for bundle in report.bundles
+        ],
         list(_checks(report, width, colour)),
         *(list(_explanation(verdict, width, colour)) for verdict in explained),
-        *_bundle(report, width, colour),
+        *(block for one in report.bundles for block in _bundle(report.widest(one), width, colour)),
     ]
     return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
 
@@ -148,16 +151,15 @@ def _labelled(label: str, text: str, width: int, colour: bool, style: str) -> It
         yield f"  {_paint(f'{shown:6}', style, colour)}  {line.replace(_GLUE, ' ')}"
 
 
-def _bundle(report: BudgetReport, width: int, colour: bool) -> list[list[str]]:
-    """The nodes and the tasks of the bundle; arenas on the board of the widest check."""
-    shown = max(report.verdicts, key=lambda verdict: len(verdict.footprint.tasks))
+def _bundle(shown: Verdict, width: int, colour: bool) -> list[list[str]]:
+    """The nodes and the tasks of a bundle; arenas on the board of the widest check."""
     return [
         [
             *_table(_node_rows(shown), "lrrrrl", width, colour),
             *textwrap.wrap(phrases.saving(shown.footprint), width),
         ],
         [
-            *_table(_task_rows(report, shown), "lrrrrrrl", width, colour),
+            *_table(_task_rows(shown), "lrrrrrrl", width, colour),
             *textwrap.wrap(_ARENA_NOTE.format(verdict=shown), width),
         ],
     ]
@@ -183,7 +185,7 @@ def _node_rows(shown: Verdict) -> list[tuple[str, ...]]:
     return rows
 
 
-def _task_rows(report: BudgetReport, shown: Verdict) -> list[tuple[str, ...]]:
+def _task_rows(shown: Verdict) -> list[tuple[str, ...]]:
     """Bytes of the path, the task's share of the model, arena and accuracies of each task."""
     rows: list[tuple[str, ...]] = [
         ("task", "bytes", "share", "arena", "metric", "float", "int8", "path")
@@ -195,7 +197,7 @@ def _task_rows(report: BudgetReport, shown: Verdict) -> list[tuple[str, ...]]:
                 f"{task.model_rom_bytes:,}",
                 f"{task.share_bytes:,}",
                 f"{task.arena_bytes:,}",
-                *phrases.score_cells(report.bundle.tasks[task.name].score),
+                *phrases.score_cells(shown.bundle.tasks[task.name].score),
                 " > ".join(task.path),
             )
         )

@@ -111,6 +111,7 @@ def verdict(
     arena = tuple(Part(cause, "arena", size) for cause, size in found.ram_parts.items())
     return Verdict(
         one,
+        small_bundle(),
         found,
         Usage("ROM", rom or one.board.rom_slot_bytes, rom is not None, nodes + code, (-0.6, 0.6)),
         Usage("RAM", ram or one.board.ram_bytes, ram is not None, arena, (-2.0, 3.0)),
@@ -140,7 +141,7 @@ def report_of() -> Callable[..., BudgetReport]:
 
     def make(*verdicts: Verdict) -> BudgetReport:
         ordered = sorted(verdicts, key=lambda one: (one.fits, -one.percent))
-        return BudgetReport(small_bundle(), tuple(ordered))
+        return BudgetReport(tuple(ordered))
 
     return make
 

@@ -17,7 +17,7 @@ RAM_BYTES = 11_772
 def priced(monkeypatch, small_footprint):
     """The hand-made footprint instead of the models': round figures, exact edges."""
 
-    def footprint(bundle, board, tasks=None, kernels=None):
+    def footprint(bundle, board, tasks=None, kernels=None, allocate="all"):
         return small_footprint(board, tasks, kernels)
 
     monkeypatch.setattr(budget, "footprint", footprint)

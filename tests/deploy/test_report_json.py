@@ -56,14 +56,16 @@ def test_schema_version_and_verdict(one_fit, one_over) -> None:
 
 
 def test_infinite_and_missing_figures_become_null(one_fit) -> None:
-    tasks = dict(one_fit.bundle.tasks)
+    (bundle,) = one_fit.bundles
+    tasks = dict(bundle.tasks)
     score = replace(tasks["digit"].score, sqnr_db=math.inf, float_value=math.nan)
     tasks["digit"] = replace(tasks["digit"], score=score)
     tasks["texture"] = replace(tasks["texture"], score=None)
-    report = replace(one_fit, bundle=replace(one_fit.bundle, tasks=tasks))
+    verdict = replace(one_fit.verdicts[0], bundle=replace(bundle, tasks=tasks))
+    report = replace(one_fit, verdicts=(verdict,))
     told = {
         task["name"]: task["score"]
-        for task in json.loads(as_json.render(report))["bundle"]["tasks"]
+        for task in json.loads(as_json.render(report))["bundles"][0]["tasks"]
     }
     assert told["digit"]["sqnr_db"] is None
     assert told["digit"]["float"] is None

@@ -1,0 +1,28 @@
+"""Finding: one thing that costs more than it need, and what to do about it. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule found.
+
+    Args:
+        rule: Name of the rule, such as "single-user-operator"; stable, for filters and SARIF.
+        where: The nodes or tasks it is about.
+        text: What was found, in one sentence without a full stop, figures included.
+        advice: What to do about it, in one sentence without a full stop.
+        memory: What doing it saves: "ROM", "RAM" or "time"; empty where only attention is due.
+        saved_bytes: Bytes of that memory; 0 where only doing it tells.
+        board: Name of the check on whose board `saved_bytes` holds; empty where it holds on all.
+    """
+
+    rule: str
+    where: tuple[str, ...]
+    text: str
+    advice: str
+    memory: str = ""
+    saved_bytes: int = 0
+    board: str = ""
