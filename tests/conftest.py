@@ -1,6 +1,7 @@
 """Fixtures that several packages' tests use."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that: the
+# tests of Ctrl-C would wait for ever. (xdist imports this file in its workers too.)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def shared_folder() -> Path | None:
