@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import shutil
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy.commands.usage import FITS, OVER_BUDGET, UsageError, as_usage_error
+from deploy.commands.writing import write_atomically
 
 if TYPE_CHECKING:
     from deploy.budget import BudgetReport, Check
@@ -208,27 +208,3 @@ def rendered(report: BudgetReport, form: str, why: bool, on_screen: bool = False
     # https://no-color.org: any value that is not empty switches colour off.
     colour = is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return terminal.render(report, width=width, colour=colour, why=why)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all, through a link too; write directly to a pipe or device.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        try:
-            beside.write_text(text, encoding="utf-8")
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"`--output` must be a file that can be written, '{path}' cannot: {error.strerror}. "
-            "Choose another path."
-        ) from error
