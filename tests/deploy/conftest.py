@@ -1,133 +1,45 @@
-"""A hand-made bundle of three tasks, and what it costs on boards: for budgets and renderings."""
+"""A hand-made bundle of three tasks, its reports, and a small bundle that runs on a device."""
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from deploy.board import Board, load_board
-from deploy.footprint import Arena, Footprint, NodeFootprint, RuntimeRom, TaskFootprint
+from deploy.footprint import Footprint
 from deploy.next_steps import Step
-from deploy.verdict import BudgetReport, Check, Part, Usage, Verdict
-from quantize.bundle import Bundle, BundleTask, InputNormalization, Node, Score
-from quantize.tensor_spec import TensorSpec
+from deploy.verdict import BudgetReport, Verdict
+from quantize.bundle import Bundle, InputNormalization
 
-NODES = {  # name: (bytes, stripped, operators, head, tail)
-    "trunk": (9_120, 2_304, ("CONV_2D",), 6_272, 1_300),
-    "digit": (5_012, 1_801, ("CONV_2D", "FULLY_CONNECTED", "SOFTMAX"), 3_712, 980),
-    "orientation": (4_404, 1_790, ("CONV_2D", "FULLY_CONNECTED", "SOFTMAX"), 3_712, 964),
-    "texture": (3_374, 1_702, ("DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "LOGISTIC"), 2_048, 912),
-}
-SCORES = {
-    "digit": Score("accuracy", 0.9812, 0.9794, 450, 0.9911, 31.2, 0.08, "digit"),
-    "orientation": Score("accuracy", 0.942, 0.9442, 450, 0.9867, 28.9, 0.11, "trunk"),
-    "texture": Score("mae", 0.05213, 0.05377, 260, 0.9731, 30.1, 0.09, None),
-}
-LABELS = {"digit": tuple("0123456789"), "orientation": ("up", "left", "down", "right")}
+HERE = Path(__file__).parent
 
 
-def small_bundle() -> Bundle:
-    """Four nodes whose flatbuffers are empty bytes: enough to count, not to run."""
-    nodes = {
-        name: Node(
-            name, bytes(size), size + stripped, size // 3, 20 * size,
-            TensorSpec((1, 16, 16, 1), "int8", 1 / 255, -128),
-            TensorSpec((1, 10), "int8", 1 / 256, -128), operators,
-        )
-        for name, (size, stripped, operators, _, _) in NODES.items()
-    }  # fmt: skip
-    codes = np.zeros((1, 16, 16, 1), np.int8)
-    tasks = {
-        name: BundleTask(
-            name, ("trunk", name), LABELS.get(name, ()), codes, codes[:, 0, 0], SCORES[name]
-        )
-        for name in SCORES
-    }
-    return Bundle("demo", nodes, (), tasks, InputNormalization(1 / 255), {"keras": "3.15.1"})
+def loaded(path: Path) -> ModuleType:
+    """A file beside the tests as a module; `tests` itself is no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def footprint_of(
-    board: Board, tasks: tuple[str, ...] | None = None, kernels: str | None = None
-) -> Footprint:
-    """Round figures for the bundle above; the code doubles on a Cortex-M0+ and with cmsis-nn."""
-    tasks = tasks or tuple(SCORES)
-    used = {"trunk": tasks, **{name: (name,) for name in tasks}}
-    nodes = {
-        name: NodeFootprint(
-            name,
-            NODES[name][0],
-            NODES[name][1],
-            {user: NODES[name][0] // len(users) for user in users},
-            Arena(*NODES[name][3:], 400, 2_000, sum(NODES[name][3:]), (-0.5, 0.5), "recorded"),
-        )
-        for name, users in used.items()
-    }
-    paths = {
-        name: TaskFootprint(
-            name,
-            ("trunk", name),
-            NODES["trunk"][0] + NODES[name][0],
-            sum(node.share_bytes.get(name, 0) for node in nodes.values()),
-            6_272 + 1_300 + 400,
-        )
-        for name in tasks
-    }
-    by_operator = {"CONV_2D": 14_400, "FULLY_CONNECTED": 8_600, "SOFTMAX": 9_700}
-    scale = 2 if board.core == "cortex-m0plus" or kernels == "cmsis-nn" else 1
-    return Footprint(
-        board,
-        kernels or "cmsis-nn-int8",
-        paths,
-        nodes,
-        RuntimeRom(10_896, 32_700 * scale, by_operator, (-1.0, 1.0), "measured on cortex-m4"),
-        {"activations (trunk)": 6_272, "kept by the nodes": 1_000 * len(nodes), "stack": 1_500},
-        sum(path.model_rom_bytes for path in paths.values()),
-        (-0.6, 0.6),
-        (-2.0, 3.0),
-        () if board.core.startswith("cortex-m") else (f"no {board.core} build was measured",),
-    )
-
-
-def verdict(
-    name: str,
-    rom: int | None = None,
-    ram: int | None = None,
-    tasks: tuple[str, ...] | None = None,
-    called: str | None = None,
-    **settings,
-) -> Verdict:
-    """A check of the small bundle on a built-in board, with limits in bytes."""
-    one = Check(called or name, load_board(name), tasks, rom, ram)
-    found = footprint_of(one.board, tasks)
-    code = (
-        Part("runtime core", "runtime", found.runtime.core_bytes),
-        Part("kernels", "runtime", found.runtime.kernel_bytes),
-    )
-    nodes = tuple(Part(node.name, "nodes", node.rom_bytes) for node in found.nodes.values())
-    arena = tuple(Part(cause, "arena", size) for cause, size in found.ram_parts.items())
-    return Verdict(
-        one,
-        small_bundle(),
-        found,
-        Usage("ROM", rom or one.board.rom_slot_bytes, rom is not None, nodes + code, (-0.6, 0.6)),
-        Usage("RAM", ram or one.board.ram_bytes, ram is not None, arena, (-2.0, 3.0)),
-        notes=found.notes,
-        **settings,
-    )
+made = loaded(HERE / "made_bundle.py")
+reports = loaded(HERE / "made_reports.py")
+verdict = made.verdict
 
 
 @pytest.fixture
 def bundle() -> Bundle:
-    return small_bundle()
+    return made.small_bundle()
 
 
 @pytest.fixture
 def small_footprint() -> Callable[..., Footprint]:
-    return footprint_of
+    return made.footprint_of
 
 
 @pytest.fixture
@@ -138,12 +50,7 @@ def verdict_of() -> Callable[..., Verdict]:
 @pytest.fixture
 def report_of() -> Callable[..., BudgetReport]:
     """Make a report of the small bundle from verdicts, worst first."""
-
-    def make(*verdicts: Verdict) -> BudgetReport:
-        ordered = sorted(verdicts, key=lambda one: (one.fits, -one.percent))
-        return BudgetReport(tuple(ordered))
-
-    return make
+    return reports.report
 
 
 @pytest.fixture
@@ -171,21 +78,60 @@ def twelve(report_of) -> BudgetReport:
     return report_of(*map(verdict, names), close, verdict("bluepill", next_steps=(over,)))
 
 
+@pytest.fixture
+def grown() -> BudgetReport:
+    """With a baseline: one check GREW by more than is allowed, one shrank, one is new."""
+    return reports.grown_report()
+
+
+@pytest.fixture
+def timed() -> BudgetReport:
+    """With latency: one check over its limit, one close to it, one without limit, one unknown."""
+    return reports.timed_report()
+
+
+@pytest.fixture
+def with_margin() -> BudgetReport:
+    """Limits with a margin: one check over only because of it, one that fits."""
+    return reports.margin_report()
+
+
+@pytest.fixture
+def linted() -> BudgetReport:
+    """With seven findings of the lint."""
+    return reports.linted_report()
+
+
+@pytest.fixture
+def two_bundles() -> BudgetReport:
+    """Two bundles, "kws" and "vision", on two boards each; findings for both."""
+    return reports.two_bundles_report()
+
+
+@pytest.fixture
+def with_image() -> BudgetReport:
+    """ROM read from a linked image, and a time, a baseline and a margin besides."""
+    return reports.image_report()
+
+
+@pytest.fixture
+def full() -> BudgetReport:
+    """All at once: two bundles with a baseline, times, margins, a linked image and findings."""
+    return reports.full_report()
+
+
 @pytest.fixture(scope="session")
 def device_bundle() -> Bundle:
     """Real int8 nodes, written by hand without TensorFlow: a trunk, a classifier, a regression."""
-    source = Path(__file__).parents[1] / "quantize" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("hand_made_nodes", source)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
+    nodes = made.loaded_writer()
 
     def branch(units: int, seed: int, is_classifier: bool) -> bytes:
-        writer = made.FlatbufferWriter()
+        writer = nodes.FlatbufferWriter()
         features = writer.tensor((1, 4, 4, 8), "INT8", 0.05, -128)
         shape = writer.tensor((2,), "INT32", data=np.array([-1, 128], np.int32))
         flat = writer.tensor((1, 128), "INT8", 0.05, -128)
         writer.operator("RESHAPE", [features, shape], [flat], writer.schema.ReshapeOptionsT())
-        output = made.dense(writer, flat, 128, units, 0.1, 3, seed)
+        output = nodes.dense(writer, flat, 128, units, 0.1, 3, seed)
         if is_classifier:
             options = writer.schema.SoftmaxOptionsT()
             options.beta = 1.0
@@ -193,17 +139,17 @@ def device_bundle() -> Bundle:
             writer.operator("SOFTMAX", [logits], [output], options, 2)
         return writer.bytes([features], [output])
 
-    writer = made.FlatbufferWriter()
+    writer = nodes.FlatbufferWriter()
     image = writer.tensor((1, 8, 8, 1), "INT8", 0.004, -128)
-    wide = made.convolution(writer, image, (1, 8, 8, 1), 8, 0.04, 1)
-    last = made.convolution(writer, wide, (1, 8, 8, 8), 8, 0.05, 2, "DEPTHWISE_CONV_2D", 2)
+    wide = nodes.convolution(writer, image, (1, 8, 8, 1), 8, 0.04, 1)
+    last = nodes.convolution(writer, wide, (1, 8, 8, 8), 8, 0.05, 2, "DEPTHWISE_CONV_2D", 2)
     flatbuffers = {
         "trunk": writer.bytes([image], [last]),
         "digit": branch(5, 3, True),
         "angle": branch(1, 5, False),
     }
     paths = {"digit": ("trunk", "digit"), "angle": ("trunk", "angle")}
-    bundle = made.bundle_of(flatbuffers, paths)
+    bundle = nodes.bundle_of(flatbuffers, paths)
     return replace(bundle, name="device", input_normalization=InputNormalization(1 / 255))
 
 
