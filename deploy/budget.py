@@ -89,8 +89,8 @@ def judge(bundle: Bundle, one: Check, earlier: BaselineCheck | None = None) -> V
     except (CoreError, RomError, RamError, ImageError) as error:
         raise BudgetError(f"Check '{one.name}': {error}") from error
     ram, time = _ram_usage(one, found, earlier), _timing(one, found, earlier)
-    within = rom.fits and ram.fits
-    steps = () if within else next_steps(bundle, one, found, rom, ram)
+    within = rom.fits and ram.fits and (time is None or time.fits)
+    steps = () if within else next_steps(bundle, one, found, rom, ram, time)
     notes = (*_limit_notes(one), *found.notes)
     return Verdict(one, bundle, found, rom, ram, time, steps, notes, earlier)
 
@@ -200,6 +200,12 @@ def _refuse_impossible_limits(one: Check) -> None:
                 f"`{key}` of check '{one.name}' must be above 0 and at most the "
                 f"{format_bytes(whole)} of {what} on {board.name}, received {format_bytes(limit)}. "
                 f"Leave it out for the board's own limit."
+            )
+        own = {"rom": board.rom_slot_bytes, "ram": board.ram_bytes}[key]
+        if one.margin.of(limit or own) >= (limit or own):
+            raise BudgetError(
+                f"`margin` of check '{one.name}' must be less than each limit, received "
+                f"{one.margin.text} of {format_bytes(limit or own)} of {what}. Lower it."
             )
 
 

@@ -14,10 +14,11 @@ from deploy.board import board_names, load_board
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import KERNEL_SETS, CoreError
 from deploy.footprint.rom import runtime_rom
-from deploy.units import format_bytes
+from deploy.units import format_bytes, format_microseconds
 
 if TYPE_CHECKING:
-    from deploy.verdict import Check, Usage
+    from deploy.board import Board
+    from deploy.verdict import Check, Timing, Usage
     from quantize.bundle import Bundle
 
 _SHOWN_PER_MEMORY = 3
@@ -39,7 +40,7 @@ class Step:
     """One thing to change.
 
     Args:
-        memory: The memory it is for: "ROM", "RAM", or "both".
+        memory: What it is for: "ROM", "RAM", "both" memories, or "time".
         text: What to do, without figures.
         saved_bytes: What it saves of that memory; 0 where only doing it tells.
         is_enough: Whether that memory then fits; of "both", whether both do.
@@ -57,7 +58,12 @@ class Step:
 
 
 def next_steps(
-    bundle: Bundle, one: Check, found: Footprint, rom: Usage, ram: Usage
+    bundle: Bundle,
+    one: Check,
+    found: Footprint,
+    rom: Usage,
+    ram: Usage,
+    time: Timing | None = None,
 ) -> tuple[Step, ...]:
     """Try what could bring a bundle below the limits that it passes.
 
@@ -67,6 +73,7 @@ def next_steps(
         found: Its footprint in that check.
         rom: Flash against its limit.
         ram: RAM against its limit.
+        time: Latency against its limit, or None.
 
     Returns:
         Up to three steps per memory that is over, those that are enough first, and last a board
@@ -90,7 +97,11 @@ def next_steps(
         if usage.memory == "RAM":
             ordered.append(_smaller_activations(found))
         steps += ordered[:_SHOWN_PER_MEMORY]
-    return (*steps, *_board_that_fits(bundle, one, rom, ram))
+    if not (rom.fits and ram.fits):
+        steps += _board_that_fits(bundle, one, rom, ram)
+    if time is not None and not time.fits:
+        steps += _faster(bundle, one, time)
+    return tuple(steps)
 
 
 def _step(usage: Usage, text: str, saved_bytes: int) -> Step:
@@ -110,7 +121,7 @@ def _other_kernels(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -
         if kernels == found.kernels:
             continue
         try:
-            after = footprint(bundle, one.board, one.tasks, kernels)
+            after = footprint(bundle, one.board, one.tasks, kernels, one.allocate)
         except CoreError:  # CMSIS-NN is made for Cortex-M only
             continue
         yield _step(usage, _KERNEL_ADVICE[kernels], _saved(usage, found, after))
@@ -122,7 +133,7 @@ def _fewer_tasks(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> 
         return
     for left_out in found.tasks:
         rest = tuple(name for name in found.tasks if name != left_out)
-        after = footprint(bundle, one.board, rest, found.kernels)
+        after = footprint(bundle, one.board, rest, found.kernels, one.allocate)
         yield _step(usage, f"ship without task {left_out}", _saved(usage, found, after))
 
 
@@ -147,13 +158,11 @@ def _one_path_at_a_time(
     bundle: Bundle, one: Check, found: Footprint, usage: Usage
 ) -> Iterator[Step]:
     """Allocating only the path that runs, at the price of running the trunk for every task."""
-    if len(found.tasks) < 2:
+    if len(found.tasks) < 2 or one.allocate == "one":
         return
-    alone = [footprint(bundle, one.board, (task,), found.kernels) for task in found.tasks]
-    after = max(alone, key=lambda single: single.ram_bytes)
-    yield _step(
-        usage, "allocate one task's path at a time, trunk included", _saved(usage, found, after)
-    )
+    after = footprint(bundle, one.board, one.tasks, found.kernels, "one")
+    text = 'allocate one task\'s path at a time, trunk included (`allocate = "one"`)'
+    yield _step(usage, text, _saved(usage, found, after))
 
 
 def _smaller_activations(found: Footprint) -> Step:
@@ -178,12 +187,47 @@ def _board_that_fits(bundle: Bundle, one: Check, rom: Usage, ram: Usage) -> Iter
     for board in boards:
         core = (board.core, board.fpu)
         if core not in seen:
-            after = footprint(bundle, board, one.tasks)
+            after = footprint(bundle, board, one.tasks, allocate=one.allocate)
             seen[core] = (
                 after.rom_bytes + one.reserve_rom_bytes,
                 after.ram_bytes + one.reserve_ram_bytes,
             )
         rom_bytes, ram_bytes = seen[core]
-        if rom_bytes <= board.rom_slot_bytes and ram_bytes <= board.ram_bytes:
+        if _is_enough(one, board, rom_bytes, ram_bytes):
             yield Step("both", f"take a larger board: {board.name}", 0, True)
+            return
+
+
+def _is_enough(one: Check, board: Board, rom_bytes: int, ram_bytes: int) -> bool:
+    """Whether a board takes so much and keeps the check's margin free."""
+    return all(
+        used + one.margin.of(limit) <= limit
+        for used, limit in ((rom_bytes, board.rom_slot_bytes), (ram_bytes, board.ram_bytes))
+    )
+
+
+def _faster(bundle: Bundle, one: Check, time: Timing) -> Iterator[Step]:
+    """What takes the time, and the slowest built-in board that is fast enough and takes it."""
+    costs = time.latency.by_operator
+    operator = max(costs, key=lambda name: costs[name])
+    share = 100 * costs[operator] / time.used_us
+    yield Step(
+        "time",
+        f"shrink what {operator} works on in the path of {time.task}: it takes {share:.0f} % of "
+        "the time; use a stride, or fewer channels, in an early layer",
+        0,
+        False,
+    )
+    usable_us = (time.limit_us or 0.0) - time.margin_us
+    boards = sorted(map(load_board, board_names()), key=lambda b: (b.clock_hz, b.rom_slot_bytes))
+    for board in boards:
+        after = footprint(bundle, board, one.tasks, allocate=one.allocate)
+        slowest = after.slowest_task
+        if slowest is None or slowest.latency is None or slowest.latency.microseconds > usable_us:
+            continue
+        rom_bytes = after.rom_bytes + one.reserve_rom_bytes
+        ram_bytes = after.ram_bytes + one.reserve_ram_bytes
+        if _is_enough(one, board, rom_bytes, ram_bytes):
+            took = format_microseconds(slowest.latency.microseconds)
+            yield Step("time", f"take a faster board: {board.name}, about {took}", 0, True)
             return
