@@ -1,10 +1,17 @@
-"""Sizes as text: what is read, what is refused, and that nothing gets lost on the way back."""
+"""Sizes, times and allowances as text: what is read, what is refused, what comes back."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.units import UnitError, format_bytes, parse_bytes
+from deploy.units import (
+    UnitError,
+    format_bytes,
+    format_microseconds,
+    parse_allowance,
+    parse_bytes,
+    parse_microseconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -83,3 +90,45 @@ def test_a_written_size_reads_back_within_its_last_digit(size_bytes: int) -> Non
 @given(st.integers(0, 2**33))
 def test_whole_bytes_are_exact(size_bytes: int) -> None:
     assert parse_bytes(f"{size_bytes} B") == parse_bytes(size_bytes) == size_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "microseconds"),
+    [("120 ms", 120_000.0), ("120ms", 120_000.0), ("900 us", 900.0), ("1.5 s", 1_500_000.0)],
+)
+def test_times(text, microseconds):
+    assert parse_microseconds(text) == microseconds
+
+
+@pytest.mark.parametrize("text", ["", "120", "0 ms", "-1 ms", "1 min", "ms", 5, None, "1e3 ms"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UnitError, match="`latency` must be a time above zero"):
+        parse_microseconds(text)
+
+
+@pytest.mark.parametrize(
+    ("time_us", "text"),
+    [
+        (0.5, "0.50 us"), (85.24, "85.2 us"), (999.9, "1,000 us"), (1_000, "1.00 ms"),
+        (12_345, "12.3 ms"), (123_456, "123 ms"), (1_200_000, "1.20 s"), (-2_500, "-2.50 ms"),
+    ],
+)  # fmt: skip
+def test_times_for_people(time_us, text):
+    assert format_microseconds(time_us) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "of_time", "of_a_thousand"),
+    [
+        ("5 %", False, 50.0), ("2.5%", True, 25.0), ("2 KiB", False, 2048.0), (100, False, 100.0),
+        ("3 ms", True, 3000.0), ("0 B", False, 0.0),
+    ],
+)  # fmt: skip
+def test_allowances(text, of_time, of_a_thousand):
+    assert parse_allowance(text, "margin", of_time).of(1000) == of_a_thousand
+
+
+@pytest.mark.parametrize(("text", "of_time"), [("5", True), ("-5 %", False), ("2 KB", False)])
+def test_what_is_no_allowance_is_refused(text, of_time):
+    with pytest.raises(UnitError, match="`margin` must"):
+        parse_allowance(text, "margin", of_time)
