@@ -104,7 +104,7 @@ def node_memory(graph: Graph, structs: Mapping[str, Struct], kernels: KernelSet)
     """
     operators = [operator_memory(operator, graph, kernels) for operator in graph.operators]
     memories = [memory for memory in operators if memory is not None]
-    scratch = [(i, size) for i, m in enumerate(memories) for size in m.buffers.scratch]
+    scratch = scratch_requests(memories)
     allocations = _interpreter_objects(graph, structs)
     allocations += [structs[memory.params] for memory in memories if memory.params]
     allocations += [_buffer(structs[memory.data].size_bytes) for memory in memories if memory.data]
@@ -117,7 +117,7 @@ def node_memory(graph: Graph, structs: Mapping[str, Struct], kernels: KernelSet)
         handle = structs["ScratchBufferHandle"]
         allocations.append(Struct(len(scratch) * handle.size_bytes, handle.alignment_bytes))
     allocations += [_buffer(_size_bytes(t)) for t in graph.tensors if t.is_variable]
-    planned = _planned_buffers(graph, scratch)
+    planned = planned_buffers(graph, scratch)
     temporary = planning_temporary_bytes(graph, structs, len(scratch), len(planned))
     peaks.append(Peak(len(allocations), temporary, ARENA_ALIGNMENT))
     for tensors in (graph.inputs, graph.outputs):
@@ -188,8 +188,16 @@ def planning_temporary_bytes(
     return round_up(lists, ARENA_ALIGNMENT) + planned_count * _PLANNER_BYTES_PER_BUFFER
 
 
-def _planned_buffers(graph: Graph, scratch: Sequence[tuple[int, int]]) -> list[PlannedBuffer]:
-    """Tensors and scratch buffers with the steps in which they live: `AllocationInfoBuilder`.
+def scratch_requests(memories: Sequence[OperatorMemory]) -> list[tuple[int, int]]:
+    """Return (operator, bytes) of every scratch buffer, in the order of the operators."""
+    return [(i, size) for i, one in enumerate(memories) for size in one.buffers.scratch]
+
+
+def planned_buffers(graph: Graph, scratch: Sequence[tuple[int, int]]) -> list[PlannedBuffer]:
+    """Return tensors and scratch buffers with the steps in which they live.
+
+    What `AllocationInfoBuilder` does: in step 0 the inputs are filled, and the operator of index i
+    runs in step i + 1.
 
     Args:
         graph: The node's graph.
@@ -208,7 +216,9 @@ def _planned_buffers(graph: Graph, scratch: Sequence[tuple[int, int]]) -> list[P
         last[index] = len(graph.operators)
     # A tensor that no operator writes or reads still gets a place, at no time at all.
     tensors = [
-        PlannedBuffer(_aligned(_size_bytes(t)), first.get(t.index, -1), last.get(t.index, -1))
+        PlannedBuffer(
+            _aligned(_size_bytes(t)), first.get(t.index, -1), last.get(t.index, -1), t.index
+        )
         for t in graph.tensors
         if t.data is None and not t.is_variable and _size_bytes(t)
     ]

@@ -140,11 +140,6 @@ def node_ram(
     """
     check_kernels(kernels, core)
     stand_in = measured_core(core, fpu)
-    kernel_set = KernelSet(
-        cmsis_nn=kernels != "reference",
-        has_dsp=kernels != "reference" and stand_in.has_dsp,
-        has_mve=kernels != "reference" and stand_in.has_mve,
-    )
     structs = struct_sizes(stand_in.short_enums)
     missing = _graph_and_unknown(data)[1]
     if missing and recording is None:
@@ -153,13 +148,25 @@ def node_ram(
             "and the bundle has no recording of the node. Write the bundle where `tflite_micro` is "
             "installed (Linux x86-64), or replace the operator."
         )
-    memory = _memory(data, kernel_set, stand_in.short_enums, recording if missing else None)
+    memory = _memory(
+        data, kernel_set(stand_in, kernels), stand_in.short_enums, recording if missing else None
+    )
     return NodeRam(
         memory=memory,
         shared_bytes=shared_objects_bytes(structs),
         error_percent=_RECORDED_ERROR_PERCENT if missing else _simulation_error(stand_in, memory),
         basis=_basis(stand_in, missing),
         is_simulated=not missing,
+    )
+
+
+def kernel_set(stand_in: MeasuredCore, kernels: str) -> KernelSet:
+    """Return what a kernel set's name means on a core for the memory of a node."""
+    is_cmsis_nn = kernels != "reference"
+    return KernelSet(
+        cmsis_nn=is_cmsis_nn,
+        has_dsp=is_cmsis_nn and stand_in.has_dsp,
+        has_mve=is_cmsis_nn and stand_in.has_mve,
     )
 
 
