@@ -1,12 +1,14 @@
 """Read and edit a .tflite file through its schema.
 
-Belongs here: the doors: a checked, frozen view of a graph, and the way into and out of the schema's
-editable objects. Does not belong here: the encoding (`wire/reader.py`, `wire/writer.py`), what to
-change in a graph (`strip.py`, `merging.py`, `seam.py`), or running it (`interpreter.py`).
+Belongs here: the doors: a checked, frozen view of a graph, where a file's bytes go, and the way
+into and out of the schema's editable objects. Does not belong here: the encoding (`wire/reader.py`,
+`wire/writer.py`), what to change in a graph (`strip.py`, `merging.py`, `seam.py`), or running it
+(`interpreter.py`).
 """
 
 from typing import Any
 
+from quantize.wire.anatomy import CATEGORIES, anatomy
 from quantize.wire.encoding import FlatbufferError
 from quantize.wire.graph import Graph, Operator, Quantization, Tensor
 from quantize.wire.graph_reading import buffer_data, check_offline_plan, read_subgraph
@@ -15,11 +17,13 @@ from quantize.wire.reader import decode
 from quantize.wire.writer import encode
 
 __all__ = [
+    "CATEGORIES",
     "FlatbufferError",
     "Graph",
     "Operator",
     "Quantization",
     "Tensor",
+    "anatomy",
     "pack",
     "read_graph",
     "unpack",

@@ -24,11 +24,29 @@ _OVERLAP = 4
 _SHARING = 64
 
 
+@dataclass(frozen=True)
+class Extent:
+    """Bytes of a file that hold one object.
+
+    Args:
+        start: Its first byte.
+        size_bytes: Its length.
+        kind: "vtable", "table", "string", "offsets" (a vector of objects) or "vector".
+        where: The place at which it was met first: "Model.subgraphs[0].tensors[3].name".
+    """
+
+    start: int
+    size_bytes: int
+    kind: str
+    where: str
+
+
 @dataclass
 class _Reader:
     data: bytes
     left_bytes: int
     left_shared_bytes: int
+    extents: list[Extent] | None = None
     vtables: dict[int, tuple[tuple[int, ...], int]] = field(default_factory=dict)
     objects: dict[tuple[int, str], tuple[Any, int]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
@@ -46,10 +64,16 @@ class _Reader:
                 "The file is truncated or damaged: copy or convert it again."
             )
 
-    def spend(self, size_bytes: int, where: str, shared: bool = False) -> None:
+    def spend(self, start: int, size_bytes: int, kind: str, where: str) -> None:
+        """Account for an object that is read."""
+        self.left_bytes -= size_bytes
+        self.spend_again(size_bytes, where)
+        if self.extents is not None:
+            self.extents.append(Extent(start, size_bytes, kind, where))
+
+    def spend_again(self, size_bytes: int, where: str) -> None:
+        """Account for an object that was read before."""
         self.left_shared_bytes -= size_bytes
-        if not shared:
-            self.left_bytes -= size_bytes
         if min(self.left_bytes, self.left_shared_bytes) < 0:
             raise FlatbufferError(
                 f"`data` must hold objects that lie apart, received ones that overlap, at {where}. "
@@ -71,7 +95,7 @@ class _Reader:
         target = self.follow(position, where)
         if (target, kind) in self.objects:
             result, size_bytes = self.objects[target, kind]
-            self.spend(size_bytes, where, shared=True)
+            self.spend_again(size_bytes, where)
             return result
         before_bytes = self.left_shared_bytes
         if kind.startswith("["):
@@ -88,7 +112,8 @@ class _Reader:
         width = NUMBERS[kind].size if kind in NUMBERS else 4
         start = position + 4
         self.check(start, count * width, f"the {count} elements of {where}")
-        self.spend(4 + count * width, where)
+        what = "vector" if kind in NUMBERS else "offsets"
+        self.spend(position, 4 + count * width, what, where)
         if kind in NUMBERS:
             return Vector(kind, self.data[start : start + count * width])
         return tuple(self.value(kind, start + 4 * i, f"{where}[{i}]") for i in range(count))
@@ -101,7 +126,7 @@ class _Reader:
                 f"`data` must end the string {where} with a 0, received another byte at {end}. "
                 "The file is damaged: copy or convert it again."
             )
-        self.spend(5 + length, where)
+        self.spend(position, 5 + length, "string", where)
         return self.data[position + 4 : end]
 
     def vtable(self, position: int, where: str) -> tuple[tuple[int, ...], int]:
@@ -116,7 +141,7 @@ class _Reader:
                     "The file is damaged: copy or convert it again."
                 )
             self.check(position, size, f"the vtable of {where}")
-            self.spend(size, where)
+            self.spend(position, size, "vtable", where)
             slots = struct.unpack_from(f"<{size // 2 - 2}H", self.data, position + 4)
             self.vtables[position] = slots, table_bytes
         return self.vtables[position]
@@ -124,7 +149,7 @@ class _Reader:
     def table(self, kind: str, position: int, where: str) -> Table:
         slots, table_bytes = self.vtable(position - self.number("i32", position, where), where)
         self.check(position, table_bytes, where)
-        self.spend(table_bytes, where)
+        self.spend(position, table_bytes, "table", where)
         known = TABLES.get(kind, ())
         fields: dict[str, Any] = {}
         for slot, offset in enumerate(slots):
@@ -162,11 +187,12 @@ class _Reader:
         fields[spec.name] = self.value(kind, position, where)
 
 
-def decode(data: bytes) -> tuple[Table, tuple[str, ...]]:
+def decode(data: bytes, extents: list[Extent] | None = None) -> tuple[Table, tuple[str, ...]]:
     """Read a .tflite file, every offset checked.
 
     Args:
         data: The bytes of the file.
+        extents: Takes up where each object lies, in the order of reading; None to leave it out.
 
     Returns:
         The `Model` table, and the places of what a newer schema put there and this one cannot read.
@@ -185,6 +211,6 @@ def decode(data: bytes) -> tuple[Table, tuple[str, ...]]:
             f"`data` must be a .tflite file, with TFL3 at byte 4, received {data[4:8]!r} in "
             f"{len(data)} bytes. Give the bytes of a converted node."
         )
-    reader = _Reader(data, _OVERLAP * len(data), _SHARING * len(data))
+    reader = _Reader(data, _OVERLAP * len(data), _SHARING * len(data), extents)
     model = reader.value("Model", 0, "Model")
     return model, tuple(reader.unread)
