@@ -185,6 +185,20 @@ def test_ram_by_cause() -> None:
     assert not parts
 
 
+@pytest.mark.parametrize("name", PATHS)
+def test_one_path_at_a_time_takes_what_the_largest_task_alone_takes(name: str) -> None:
+    bundle = bundle_of(PATHS[name])
+    together, one = footprint(bundle, NANO), footprint(bundle, NANO, allocate="one")
+    alone = [footprint(bundle, NANO, (task,)) for task in bundle.tasks]
+    assert one.one_path_arena_bytes == max(task.arena_bytes for task in together.tasks.values())
+    assert one.all_paths_arena_bytes == together.all_paths_arena_bytes
+    assert one.all_paths_arena_bytes >= one.one_path_arena_bytes
+    assert one.rom_bytes == together.rom_bytes
+    # Every path has the same operators here, so the resolver is the same too.
+    assert one.ram_bytes == max(single.ram_bytes for single in alone) <= together.ram_bytes
+    assert not any(cause.startswith("copy") for cause in one.ram_parts)
+
+
 @pytest.mark.parametrize(
     ("name", "nodes", "copies"),
     [
