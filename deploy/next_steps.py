@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from deploy.board import board_names, load_board
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import KERNEL_SETS, CoreError
-from deploy.footprint.rom import runtime_rom
+from deploy.lint.kernel_code import NEEDED_OPERATORS, SUBSTITUTES, freed_bytes, operators_of
 from deploy.units import format_bytes, format_microseconds
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ _KERNEL_ADVICE = {
     "cmsis-nn": "use the CMSIS-NN kernels",
     "cmsis-nn-int8": "register the int8-only CMSIS-NN kernels",
 }
-_SUBSTITUTES = {
-    "SOFTMAX": "the largest logit names the same class",
-    "LOGISTIC": "the logit is above 0 where it is above one half",
-}
-# A network cannot do without the layers that hold its weights, nor a runtime without these.
-_NEEDED_OPERATORS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "RESHAPE"})
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ def next_steps(
             *_other_kernels(bundle, one, found, usage),
             *_fewer_tasks(bundle, one, found, usage),
             *(
-                _costly_operator(bundle, one, found, usage)
+                _costly_operator(bundle, found, usage)
                 if usage.memory == "ROM"
                 else _one_path_at_a_time(bundle, one, found, usage)
             ),
@@ -137,20 +131,16 @@ def _fewer_tasks(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> 
         yield _step(usage, f"ship without task {left_out}", _saved(usage, found, after))
 
 
-def _costly_operator(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> Iterator[Step]:
+def _costly_operator(bundle: Bundle, found: Footprint, usage: Usage) -> Iterator[Step]:
     """The operator whose kernel would free the most code if no node used it."""
-    names = {name for node in found.nodes for name in bundle.nodes[node].operators}
-    saved = {
-        name: found.runtime.kernel_bytes
-        - runtime_rom(names - {name}, one.board.core, found.kernels, one.board.fpu).kernel_bytes
-        for name in sorted(names - _NEEDED_OPERATORS)
-    }
+    names = sorted(operators_of(bundle, found) - NEEDED_OPERATORS)
+    saved = {name: freed_bytes(bundle, found, (name,)) for name in names}
     if not saved:
         return
     name = max(saved, key=lambda name: saved[name])
     nodes = [node for node in found.nodes if name in bundle.nodes[node].operators]
     users = " and ".join(nodes) if len(nodes) < 3 else f"{len(nodes)} nodes"
-    hint = f"; {_SUBSTITUTES[name]}" if name in _SUBSTITUTES else ""
+    hint = f"; {SUBSTITUTES[name]}" if name in SUBSTITUTES else ""
     yield _step(usage, f"do without {name} (in {users}{hint})", saved[name])
 
 

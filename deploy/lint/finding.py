@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -16,7 +17,7 @@ class Finding:
         advice: What to do about it, in one sentence without a full stop.
         memory: What doing it saves: "ROM", "RAM" or "time"; empty where only attention is due.
         saved_bytes: Bytes of that memory; 0 where only doing it tells.
-        board: Name of the check on whose board `saved_bytes` holds; empty where it holds on all.
+        board: Name of the board on which `saved_bytes` holds; empty where it holds on all.
     """
 
     rule: str
@@ -26,3 +27,10 @@ class Finding:
     memory: str = ""
     saved_bytes: int = 0
     board: str = ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a sentence: "a", "a and b", "a, b and c", "4 nodes"."""
+    if len(names) > 3:
+        return f"{len(names)} nodes"
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -22,6 +22,7 @@ def priced(monkeypatch, small_footprint):
 
     monkeypatch.setattr(budget, "footprint", footprint)
     monkeypatch.setattr(budget, "next_steps", lambda *_: ())
+    monkeypatch.setattr(budget, "lint", lambda *_: ())
 
 
 def test_default_limits_are_the_slot_and_the_main_block(bundle):

@@ -1,0 +1,41 @@
+"""Code that a bundle would not link without some operators: what dropping them saves.
+
+Kernels share code, so what an operator costs is the difference between two unions (see
+`footprint/rom.py`). The rules of the lint and the next steps of a failed check use the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploy.footprint import Footprint
+from deploy.footprint.rom import runtime_rom
+from quantize.bundle import Bundle
+
+NEEDED_OPERATORS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "RESHAPE"})
+"""Operators to keep: the layers that hold a network's weights, and the way between them."""
+
+SUBSTITUTES = {
+    "SOFTMAX": "the largest logit names the same class",
+    "LOGISTIC": "the logit is above 0 where it is above one half",
+}
+"""Operators after which only probabilities are new, and what says the class without them."""
+
+
+def operators_of(bundle: Bundle, found: Footprint) -> frozenset[str]:
+    """Return the operators of the nodes that the footprint's tasks use."""
+    return frozenset(name for node in found.nodes for name in bundle.nodes[node].operators)
+
+
+def freed_bytes(bundle: Bundle, found: Footprint, dropped: Iterable[str]) -> int:
+    """Return the bytes of flash that doing without some operators frees.
+
+    Args:
+        bundle: The bundle.
+        found: What it costs on a board, with the kernels that it links now.
+        dropped: Names of operators that no node would use any more.
+    """
+    left = operators_of(bundle, found) - frozenset(dropped)
+    board = found.board
+    runtime = runtime_rom(left, board.core, found.kernels, board.fpu)
+    return found.runtime.kernel_bytes - runtime.kernel_bytes
