@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from quantize.flatbuffer import Operator, Tensor, read_graph
+from quantize.wire.operator_checks import check_operator_tensors
 
 
 def macs(data: bytes) -> int:
@@ -20,9 +21,10 @@ def macs(data: bytes) -> int:
         data: The bytes of a .tflite file.
 
     Raises:
-        FlatbufferError: The bytes are not a sound flatbuffer.
+        FlatbufferError: The bytes are not a sound flatbuffer, or an operator lacks a tensor.
     """
     graph = read_graph(data)
+    check_operator_tensors(graph)
     return sum(
         _RULES[operator.name](operator, graph.tensors)
         for operator in graph.operators

@@ -1,0 +1,298 @@
+"""Any .tflite file and any bundle as one bundle that can be checked; several of them as one device.
+
+Belongs here: what is read for a check, and the names that nodes and tasks get when several models
+stand on one device. Does not belong here: bundles that are written (`quantize/bundle.py`), or what
+a model costs (`footprint/`).
+
+A lone .tflite file becomes a node and a task of the same name, the file's stem. Several models are
+put side by side: every node is stored once for each file that brings it, even where two files bring
+equal bytes, because a firmware does not share what it was not told of; a file that is named twice
+counts once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from quantize.bundle import Bundle, BundleError, BundleTask, InputNormalization, Node
+from quantize.flatbuffer import FlatbufferError, Graph, Tensor, read_graph
+from quantize.macs import macs
+from quantize.tensor_spec import TensorSpec
+from quantize.wire.encoding import IDENTIFIER
+from quantize.wire.operator_checks import check_operators
+
+# More than any microcontroller board stores; a larger file is no node of one.
+_LARGEST_FILE_BYTES = 512 * 2**20
+# The time of planning memory grows with the square of the buffers, and TensorFlow Lite Micro's
+# planner is of the same kind. The public models have at most 87 tensors and 31 operators.
+_MOST_PARTS = 2_000
+_CONVERTERS_OF_TYPE = ("QUANTIZE", "DEQUANTIZE", "CAST")
+_QUANTIZE_IT = (
+    "Quantize it to int8: `keras-tree quantize`, or a TFLite converter with a representative "
+    "dataset and TFLITE_BUILTINS_INT8."
+)
+
+
+class ModelError(ValueError):
+    """A model that cannot be checked; says which, why, and what to do."""
+
+
+def load_models(paths: Sequence[str | Path]) -> Bundle:
+    """Read models that stand on one device together.
+
+    Args:
+        paths: Bundle folders and .tflite files (known by their content), at least one.
+
+    Returns:
+        One bundle of them. A bundle alone is returned as it is. The node of a .tflite file has for
+        `input` and `output` the quantized tensor nearest to its first input and output, for
+        `parameters` the elements of its constants except shapes and axes, and its file's whole
+        length for `unstripped_bytes`. Among several models the nodes and tasks of a bundle are
+        named "bundle/node", and equal names get "-2", "-3" and so on.
+
+    Raises:
+        ModelError: No path is given, or one is no bundle and no .tflite file that TensorFlow Lite
+            Micro could run with int8 kernels.
+    """
+    if not paths:
+        raise ModelError(
+            "`paths` must name at least one model, received none. Give a .tflite file."
+        )
+    distinct: dict[str, Path] = {}
+    for path in map(Path, paths):
+        distinct.setdefault(os.path.realpath(path), path)
+    are_folders = [path.is_dir() for path in distinct.values()]
+    bundles = [
+        _load_bundle(path) if is_folder else _lone_file(path)
+        for path, is_folder in zip(distinct.values(), are_folders, strict=True)
+    ]
+    return bundles[0] if len(bundles) == 1 else _together(bundles, are_folders)
+
+
+def _load_bundle(path: Path) -> Bundle:
+    """A bundle's folder, its nodes such that they can be counted."""
+    try:
+        bundle = Bundle.load(path)
+        for node in bundle.nodes.values():
+            _check_countable(read_graph(node.data))
+    except BundleError as error:
+        raise ModelError(str(error)) from error
+    except (FlatbufferError, ModelError) as error:
+        raise ModelError(f"'{path}' cannot be checked. {error}") from error
+    return bundle
+
+
+def _lone_file(path: Path) -> Bundle:
+    """A bundle of one .tflite file."""
+    name = _name(path.stem)
+    try:
+        node = _node(name, _content(path))
+    except (FlatbufferError, ModelError) as error:
+        raise ModelError(f"'{path}' cannot be checked. {error}") from error
+    none = np.zeros((0, 1), np.int8)
+    task = BundleTask(name, (name,), (), none, none)
+    return Bundle(name, {name: node}, (), {name: task}, InputNormalization(), {})
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a .tflite file; no more than its first eight of any other."""
+    if not path.exists():
+        raise ModelError(
+            "A bundle's folder or a .tflite file is expected, there is none. Check it."
+        )
+    try:
+        if not path.is_file():
+            raise ModelError("A file is expected, this is a device or a pipe. Copy it to a file.")
+        size_bytes = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(8)
+            if head[4:] != IDENTIFIER:
+                raise ModelError(
+                    f"A .tflite file is expected, with TFL3 at byte 4, received {head[4:]!r} in "
+                    f"{size_bytes:,} bytes. Convert the model to TFLite, or give a bundle's folder."
+                )
+            if size_bytes > _LARGEST_FILE_BYTES:
+                raise ModelError(
+                    f"A model for a microcontroller is expected, of at most {_LARGEST_FILE_BYTES:,}"
+                    f" bytes, received {size_bytes:,}. No board stores it: choose a smaller one."
+                )
+            return head + file.read(_LARGEST_FILE_BYTES)
+    except OSError as error:
+        raise ModelError(f"It cannot be read: {error.strerror}. Check its permissions.") from error
+
+
+def _node(name: str, data: bytes) -> Node:
+    """The node that a .tflite file is."""
+    graph = read_graph(data)
+    _check_countable(graph)
+    _check_int8(graph)
+    return Node(
+        name=name,
+        data=data,
+        unstripped_bytes=len(data),
+        parameters=_parameters(graph),
+        macs=macs(data),
+        input=_end(graph, graph.inputs, "inputs"),
+        output=_end(graph, graph.outputs, "outputs"),
+        operators=tuple(sorted(graph.operator_names)),
+    )
+
+
+def _check_countable(graph: Graph) -> None:
+    """Refuse what the models of ROM and RAM cannot take.
+
+    Raises:
+        ModelError: There is control flow, no operator, or more than anyone plans memory for.
+        FlatbufferError: An operator lacks what its kernel reads.
+    """
+    if graph.subgraph_count != 1:
+        raise ModelError(
+            f"One subgraph is expected, received {graph.subgraph_count}: control flow is not "
+            "supported. Unroll the loop, or take the branch out of the model."
+        )
+    computed = sum(tensor.data is None for tensor in graph.tensors)
+    for count, what in ((computed, "computed tensors"), (len(graph.operators), "operators")):
+        if not 0 < count <= _MOST_PARTS:
+            raise ModelError(
+                f"1 to {_MOST_PARTS:,} {what} are expected, received {count:,}. "
+                "Cut the model into several, or check that the file is whole."
+            )
+    check_operators(graph)
+
+
+def _check_int8(graph: Graph) -> None:
+    """Refuse float and hybrid graphs: their kernels' memory and code were not measured.
+
+    Raises:
+        ModelError: An operator computes with floats, or with quantized types other than int8.
+    """
+    for operator in graph.operators:
+        if operator.name in _CONVERTERS_OF_TYPE:
+            continue
+        tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
+        activations = [tensor for tensor in tensors if tensor.data is None]
+        floats = [tensor for tensor in activations if "FLOAT" in tensor.dtype]
+        where = f"operator {operator.index}, {operator.name}"
+        if floats and any(t.data is not None and t.dtype == "INT8" for t in tensors):
+            raise ModelError(
+                f"An int8 model is expected, received a hybrid one: {where}, has int8 weights and "
+                "float activations, which TensorFlow Lite Micro does not run. " + _QUANTIZE_IT
+            )
+        if floats:
+            raise ModelError(
+                f"An int8 model is expected, received one that computes with floats: {where}, "
+                f"has a {floats[0].dtype} tensor, and the kernels for floats were not measured. "
+                + _QUANTIZE_IT
+            )
+        others = [tensor for tensor in activations if tensor.dtype in ("UINT8", "INT16", "INT4")]
+        if others:
+            raise ModelError(
+                f"An int8 model is expected, received one with {others[0].dtype} activations: "
+                f"{where}. Their kernels were not measured. " + _QUANTIZE_IT
+            )
+
+
+def _parameters(graph: Graph) -> int:
+    """Elements of the constants, without shapes and axes (int32 without quantization)."""
+    return sum(
+        int(np.prod(tensor.shape, dtype=np.int64))
+        for tensor in graph.tensors
+        if tensor.data is not None
+        and (tensor.dtype not in ("INT32", "INT64", "BOOL") or tensor.quantization is not None)
+    )
+
+
+def _end(graph: Graph, indices: Sequence[int], side: str) -> TensorSpec:
+    """The quantized tensor nearest to the first input or output.
+
+    A float input is quantized within the model, and an output may be dequantized or an index. Only
+    the size of the copy that several followers of a node need depends on it.
+    """
+    for tensor in _inwards(graph, indices, side):
+        if tensor.dtype not in ("INT8", "UINT8", "INT16") or tensor.quantization is None:
+            continue
+        try:
+            return TensorSpec.from_tensor(replace(tensor, shape=tensor.shape or (1,)))
+        except ValueError as error:
+            raise ModelError(f"The {side} of the model cannot be used. {error}") from error
+    raise ModelError(
+        f"A model with quantized {side} is expected, received one whose {side} lead to none. "
+        + _QUANTIZE_IT
+    )
+
+
+def _inwards(graph: Graph, indices: Sequence[int], side: str) -> Iterable[Tensor]:
+    """The first tensor of `indices`, then the tensors behind it, operator by operator."""
+    follow: dict[int, int] = {}
+    for operator in graph.operators:
+        sources = [i for i in operator.inputs if i >= 0 and graph.tensors[i].data is None]
+        if not sources:
+            continue
+        if side == "inputs":
+            follow.setdefault(sources[0], operator.outputs[0])
+        else:
+            follow |= dict.fromkeys(operator.outputs, sources[0])
+    index = indices[0] if indices else None
+    seen: set[int] = set()
+    while index is not None and index not in seen:
+        seen.add(index)
+        yield graph.tensors[index]
+        index = follow.get(index)
+
+
+def _name(text: str) -> str:
+    """A name that nodes may have: letters, digits, "_", "." and "-"."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
+    return name[:200] or "model"
+
+
+def _together(bundles: Sequence[Bundle], are_folders: Sequence[bool]) -> Bundle:
+    """One bundle of several, their names made distinct."""
+    labels: list[str] = []
+    for bundle in bundles:
+        labels.append(_distinct(_name(bundle.name), labels))
+    renamed = list(map(_renamed, bundles, labels, are_folders))
+    return Bundle(
+        name=" + ".join(labels),
+        nodes={name: node for one in renamed for name, node in one.nodes.items()},
+        seams=tuple(seam for one in renamed for seam in one.seams),
+        tasks={name: task for one in renamed for name, task in one.tasks.items()},
+        input_normalization=InputNormalization(),
+        versions={},
+    )
+
+
+def _distinct(name: str, taken: Iterable[str]) -> str:
+    """`name`, or with the lowest number from 2 on that makes it another one."""
+    known = {one.lower() for one in taken}
+    numbered = (f"{name}-{number}" for number in range(2, len(known) + 3))
+    return next(one for one in (name, *numbered) if one.lower() not in known)
+
+
+def _renamed(bundle: Bundle, label: str, is_folder: bool) -> Bundle:
+    """The bundle with its label before every name; of a lone file the label is the name."""
+
+    def new(name: str) -> str:
+        return f"{label}/{name}" if is_folder else label
+
+    nodes = {new(name): replace(node, name=new(name)) for name, node in bundle.nodes.items()}
+    seams = tuple(
+        replace(
+            seam,
+            name=new(seam.name),
+            producers=tuple(map(new, seam.producers)),
+            consumers=tuple(map(new, seam.consumers)),
+        )
+        for seam in bundle.seams
+    )
+    tasks = {
+        new(name): replace(task, name=new(name), path=tuple(map(new, task.path)))
+        for name, task in bundle.tasks.items()
+    }
+    return replace(bundle, name=label, nodes=nodes, seams=seams, tasks=tasks)
