@@ -12,6 +12,7 @@ counts once.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,7 @@ from quantize.bundle import Bundle, BundleError, BundleTask, InputNormalization,
 from quantize.flatbuffer import FlatbufferError, Graph, Tensor, read_graph
 from quantize.macs import macs
 from quantize.tensor_spec import TensorSpec
+from quantize.wire.anatomy import BIAS_INPUTS, INDEX_TYPES
 from quantize.wire.encoding import IDENTIFIER
 from quantize.wire.operator_checks import check_operators
 
@@ -199,12 +201,16 @@ def _check_int8(graph: Graph) -> None:
 
 
 def _parameters(graph: Graph) -> int:
-    """Elements of the constants, without shapes and axes (int32 without quantization)."""
+    """Elements of the constants, without shapes and axes."""
+    biases = {
+        operator.inputs[BIAS_INPUTS[operator.name]]
+        for operator in graph.operators
+        if BIAS_INPUTS.get(operator.name, len(operator.inputs)) < len(operator.inputs)
+    }
     return sum(
-        int(np.prod(tensor.shape, dtype=np.int64))
+        math.prod(tensor.shape)
         for tensor in graph.tensors
-        if tensor.data is not None
-        and (tensor.dtype not in ("INT32", "INT64", "BOOL") or tensor.quantization is not None)
+        if tensor.data is not None and (tensor.dtype not in INDEX_TYPES or tensor.index in biases)
     )
 
 

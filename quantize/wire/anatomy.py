@@ -40,16 +40,16 @@ _BY_PLACE = (
     ("Model.metadata", _NAMES),
     ("Model.signatureDefs", _NAMES),
 )
-# Which input of an operator is its bias.
-_BIAS_INPUTS = {
+BIAS_INPUTS = {
     "CONV_2D": 2,
     "DEPTHWISE_CONV_2D": 2,
     "FULLY_CONNECTED": 2,
     "CONV_3D": 3,
     "TRANSPOSE_CONV": 3,
 }
-# Constants of these types are shapes, axes and indices, where they are no biases.
-_TYPES_OF_INDICES = ("INT32", "INT64", "BOOL", "STRING")
+"""Which input of an operator is its bias."""
+INDEX_TYPES = ("INT32", "INT64", "BOOL", "STRING")
+"""Constants of these types are shapes, axes and indices, where they are no biases."""
 _INDEX = re.compile(r"\[\d+\]")
 # The root offset and the file's identifier.
 _HEADER_BYTES = 8
@@ -119,7 +119,7 @@ def _constants(model: Table) -> dict[str, str]:
         for number, tensor in enumerate(subgraph.tables("tensors")):
             if number in biases:
                 category = _BIASES
-            elif _type_name(tensor) in _TYPES_OF_INDICES:
+            elif _type_name(tensor) in INDEX_TYPES:
                 category = _OTHER
             else:
                 category = _WEIGHTS
@@ -132,7 +132,7 @@ def _constants(model: Table) -> dict[str, str]:
 def _bias_tensors(subgraph: Table, codes: tuple[Table, ...]) -> set[int]:
     """The tensors that some operator adds to its sums."""
     # An operator is known by its number here: a file with an unknown one still has an anatomy.
-    positions = [_BIAS_INPUTS.get(_operator_name(code)) for code in codes]
+    positions = [BIAS_INPUTS.get(_operator_name(code)) for code in codes]
     found = set()
     for operator in subgraph.tables("operators"):
         code = operator.get("opcodeIndex", 0)
