@@ -16,6 +16,7 @@ _AMBIGUOUS = {"k": "KiB", "K": "KiB", "Kb": "KiB", "KB": "KiB", "kb": "KiB"} | {
     "m": "MiB", "M": "MiB", "mb": "MiB", "Mb": "MiB",
 }  # fmt: skip
 _MICROSECONDS = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
+_TOO_LARGE = 2**53  # no memory, and the last number that every JSON reader counts to
 _HOW_TO_WRITE = 'Write a number and a unit: "200 KiB", "1.5 MiB" or "4096 B".'
 _PATTERN = re.compile(r"\s*([+-]?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
@@ -64,7 +65,7 @@ def parse_bytes(value: str | int, name: str = "size") -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise UnitError(f"`{name}` must be a size, received {value!r}. {_HOW_TO_WRITE}")
     if isinstance(value, int):
-        number, unit = float(value), "B"
+        number, unit = float(max(-1, min(value, _TOO_LARGE))), "B"
     else:
         match = _PATTERN.fullmatch(value)
         if match is None:
@@ -72,7 +73,13 @@ def parse_bytes(value: str | int, name: str = "size") -> int:
         number, unit = float(re.sub("[_,]", "", match[1])), match[2] or "B"
     if number < 0:
         raise UnitError(f"`{name}` must be at least 0 bytes, received {value!r}. {_HOW_TO_WRITE}")
-    return int(number * _factor(unit, value, name))
+    size = number * _factor(unit, value, name)
+    if size >= _TOO_LARGE:
+        raise UnitError(
+            f"`{name}` must be below {_TOO_LARGE:,} bytes, received {str(value)[:40]!r}. "
+            f"{_HOW_TO_WRITE}"
+        )
+    return int(size)
 
 
 def _factor(unit: str, value: str | int, name: str) -> int:

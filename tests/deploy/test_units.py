@@ -132,3 +132,11 @@ def test_allowances(text, of_time, of_a_thousand):
 def test_what_is_no_allowance_is_refused(text, of_time):
     with pytest.raises(UnitError, match="`margin` must"):
         parse_allowance(text, "margin", of_time)
+
+
+@pytest.mark.parametrize("value", [10**400, 2**53, "9" * 400, "1" + "0" * 310 + " KiB"])
+def test_a_size_beyond_all_memories_is_refused(value):
+    with pytest.raises(UnitError, match="`rom` must be below 9,007,199,254,740,992 bytes"):
+        parse_bytes(value, "rom")
+    with pytest.raises(UnitError, match="must be at least 0"):
+        parse_bytes(-(10**400), "rom")
