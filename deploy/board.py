@@ -1,8 +1,8 @@
 """Board: one microcontroller board with its ROM, RAM, core and clock, and where each is stated.
 
 Here stand the value and its reading from TOML, the built-in files in `deploy/boards` as well as a
-user's own. What a bundle costs on a board is in `deploy/footprint`; limits a user sets on top of a
-board are in `deploy/budget.py`.
+user's own; the fields one by one are in `board_fields.py`. What a bundle costs on a board is in
+`deploy/footprint`; limits a user sets on top of a board are in `deploy/budget.py`.
 
 A user's board takes six lines; any field of a built-in board can be overridden with `base`:
 
@@ -19,53 +19,31 @@ from __future__ import annotations
 import difflib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.units import UnitError, format_bytes, parse_bytes
+from deploy.board_fields import CORES, BoardError, near, read_fields
+from deploy.units import format_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+__all__ = [
+    "CORES",
+    "Board",
+    "BoardError",
+    "board_from_table",
+    "board_names",
+    "load_board",
+    "override",
+]
+
 _BOARDS_FOLDER = Path(__file__).parent / "boards"
-
-# The floating-point unit decides whether soft-float routines are linked, so it is part of the ROM.
-CORES: dict[str, str] = {
-    "cortex-m0": "none",
-    "cortex-m0plus": "none",
-    "cortex-m1": "none",
-    "cortex-m23": "none",
-    "cortex-m3": "none",
-    "cortex-m4": "single",
-    "cortex-m7": "double",
-    "cortex-m33": "single",
-    "cortex-m35p": "single",
-    "cortex-m52": "double",
-    "cortex-m55": "double",
-    "cortex-m85": "double",
-    "xtensa-lx6": "single",
-    "xtensa-lx7": "single",
-    "rv32imc": "none",
-    "rv32imac": "none",
-    "rv32imafc": "single",
-    "rv32gc": "double",
-}
-"""Every core that a board may name, with the floating-point unit it has by default."""
-
-_TEXTS = ("name", "title", "mcu", "core", "fpu", "clock", "notes")
-_SIZES = ("rom_chip", "rom_slot", "ram", "ram_total")
-_FIELDS = ("base", *_TEXTS, *_SIZES, "rom", "sources")
-_FPUS = ("none", "single", "double")
 _EXAMPLES = {"name": "my-board", "core": "cortex-m4", "clock": "64 MHz"}
-_HERTZ = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9}
-
-
-class BoardError(ValueError):
-    """A board that is unknown, or whose description cannot be used; says what to write instead."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +114,7 @@ def load_board(name_or_path: str | Path) -> Board:
             f"The board file {str(path)!r} must be a readable TOML file; {error.strerror}. "
             "Check the path, or name a built-in board (`keras-tree boards` lists them)."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BoardError(f"The board file {str(path)!r} must be TOML; {error}.") from error
     try:
         return board_from_table({"name": path.stem, **table})
@@ -156,85 +134,50 @@ def board_from_table(table: Mapping[str, Any]) -> Board:
     Raises:
         BoardError: A field is unknown, missing, or has a value that is no such quantity.
     """
-    _check_fields(table)
-    fields = dict(table)
-    if "rom" in fields:
-        both = fields.pop("rom")
-        fields |= {"rom_chip": both, "rom_slot": both}
-    base = load_board(fields.pop("base")) if "base" in fields else None
-    values = {**_texts(fields), **_sizes(fields)}
-    if "clock" in fields:
-        values["clock_hz"] = _hertz(fields["clock"])
-    given = {str(key): str(text) for key, text in fields.get("sources", {}).items()}
-    board = _fresh(values, given) if base is None else _overridden(base, fields, values, given)
+    base = _base(table["base"]) if "base" in table else None
+    if base is not None:
+        return override(base, {key: value for key, value in table.items() if key != "base"})
+    board = _fresh(read_fields(table), _sources(table))
     _check_consistency(board)
     return board
 
 
-def _check_fields(table: Mapping[str, Any]) -> None:
-    """Refuse unknown fields, fields of another type, and two ways of saying one thing."""
-    for key, value in table.items():
-        if key not in _FIELDS:
-            raise BoardError(
-                f"A board has no field `{key}`. {_near(key, _FIELDS)} "
-                f"The fields are {', '.join(_FIELDS)}."
-            )
-        if key == "sources" and not isinstance(value, Mapping):
-            raise BoardError(f"`sources` must be a table of texts, received {value!r}.")
-        if key in ("base", *_TEXTS) and not (isinstance(value, str) and value.strip()):
-            if key == "notes" and value == "":
-                continue
-            raise BoardError(f"`{key}` must be a text, received {value!r}. Write it in quotes.")
-    doubled = sorted({"rom_chip", "rom_slot"} & set(table)) if "rom" in table else []
-    if doubled:
-        raise BoardError(
-            f"`rom` stands for `rom_chip` and `rom_slot` together, and `{doubled[0]}` is given "
-            "too. Give `rom` alone, or both of the others."
-        )
+def override(base: Board, table: Mapping[str, Any]) -> Board:
+    """Replace fields of a board.
+
+    Args:
+        base: The board.
+        table: The fields to replace, as in `board_from_table`, without `base`.
+
+    Returns:
+        The board with them; a replaced figure loses the base's source.
+
+    Raises:
+        BoardError: As `board_from_table`.
+    """
+    values = read_fields(table)
+    if "core" in values and values["core"] != base.core:
+        values = {"fpu": CORES[values["core"]], **values}
+    changed = [key for key in table if key not in ("name", "title", "notes", "sources")]
+    if "rom" in changed:
+        changed += ["rom_chip", "rom_slot"]
+    kept = {key: text for key, text in base.sources.items() if key not in changed}
+    own = dict.fromkeys(changed, f"overrides {base.name}")
+    board = replace(base, **values, sources={**kept, **own, **_sources(table)})
+    _check_consistency(board)
+    return board
 
 
-def _texts(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The checked texts among `fields`."""
-    for key, choices in (("core", tuple(CORES)), ("fpu", _FPUS)):
-        if key in fields and fields[key] not in choices:
-            raise BoardError(
-                f"`{key}` must be one of {', '.join(choices)}; received {fields[key]!r}. "
-                f"{_near(fields[key], choices)}"
-            )
-    return {key: fields[key] for key in _TEXTS if key in fields and key != "clock"}
+def _base(name: object) -> Board:
+    """The built-in board that a board starts from."""
+    if not isinstance(name, str) or name not in board_names():
+        close = near(name, board_names()) or "`keras-tree boards` lists them."
+        raise BoardError(f"`base` must be the name of a built-in board, received {name!r}. {close}")
+    return load_board(name)
 
 
-def _sizes(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The checked sizes among `fields`, in bytes, by the names of `Board`."""
-    sizes = {}
-    for key in _SIZES:
-        if key not in fields:
-            continue
-        try:
-            size = parse_bytes(fields[key], key)
-        except UnitError as error:
-            raise BoardError(str(error)) from error
-        if size == 0 and key != "rom_chip":
-            raise BoardError(
-                f"`{key}` must be larger than zero, received {fields[key]!r}. Only `rom_chip` may "
-                "be 0: no flash to execute from; `rom_slot` is then the storage."
-            )
-        sizes[f"{key}_bytes"] = size
-    return sizes
-
-
-def _hertz(value: str) -> int:
-    """A clock such as "64 MHz" in hertz."""
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", value)
-    units = {unit.lower(): factor for unit, factor in _HERTZ.items()}
-    factor = units.get(match[2].lower()) if match else None
-    number = float(re.sub("[_,]", "", match[1])) if match else 0.0
-    if factor is None or number <= 0:
-        raise BoardError(
-            f"`clock` must be a frequency above zero in {', '.join(_HERTZ)}; received {value!r}. "
-            'Write for example "64 MHz".'
-        )
-    return round(number * factor)
+def _sources(table: Mapping[str, Any]) -> dict[str, str]:
+    return {str(key): str(text) for key, text in table.get("sources", {}).items()}
 
 
 def _fresh(values: dict[str, Any], sources: dict[str, str]) -> Board:
@@ -258,18 +201,6 @@ def _fresh(values: dict[str, Any], sources: dict[str, str]) -> Board:
     return Board(**{**defaults, **values}, sources=sources)
 
 
-def _overridden(
-    base: Board, fields: Mapping[str, Any], values: dict[str, Any], sources: dict[str, str]
-) -> Board:
-    """`base` with some fields replaced; a replaced figure loses the base's source."""
-    if "core" in values and values["core"] != base.core:
-        values = {"fpu": CORES[values["core"]], **values}
-    changed = [key for key in fields if key not in ("name", "title", "notes", "sources")]
-    kept = {key: text for key, text in base.sources.items() if key not in changed}
-    own = dict.fromkeys(changed, f"overrides {base.name}")
-    return replace(base, **values, sources={**kept, **own, **sources})
-
-
 def _check_consistency(board: Board) -> None:
     """Refuse a part that is larger than its whole."""
     pairs = [("ram", board.ram_bytes, "ram_total", board.ram_total_bytes)]
@@ -287,13 +218,8 @@ def _check_consistency(board: Board) -> None:
 def _no_board(name: str) -> str:
     names = board_names()
     slug = re.sub(r"[\s_]+", "-", name.strip().lower())
-    near = difflib.get_close_matches(slug, names, n=3, cutoff=0.6)
-    near = near or [known for known in names if slug and (slug in known or known in slug)][:3]
-    meant = " or ".join(f"'{known}'" for known in near)
-    advice = f"Did you mean {meant}?" if near else "`keras-tree boards` lists them."
+    close = difflib.get_close_matches(slug, names, n=3, cutoff=0.6)
+    close = close or [known for known in names if slug and (slug in known or known in slug)][:3]
+    meant = " or ".join(f"'{known}'" for known in close)
+    advice = f"Did you mean {meant}?" if close else "`keras-tree boards` lists them."
     return f"No board {name!r}. {advice} A board of your own is the path of a .toml file."
-
-
-def _near(name: object, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name).lower(), list(choices), n=1, cutoff=0.5)
-    return f"Did you mean '{near[0]}'?" if near else ""

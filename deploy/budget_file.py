@@ -1,15 +1,21 @@
 """The budget file: `keras-tree.toml`, or the table `[tool.keras-tree]` of a `pyproject.toml`.
 
     [project]
-    bundle = "build/bundle"         # relative to this file
+    bundle = "build/bundle"         # relative to this file; a list: several on one device
     reserve_rom = "180 KiB"         # what the rest of the firmware takes: application, RTOS, radio
     reserve_ram = "24 KiB"
     kernels = "cmsis-nn-int8"       # left out: the best measured for each board's core
+    margin = "5 %"                  # what must stay free below every limit
+    baseline = "baseline.json"      # written by `keras-tree check --write-baseline`
+    allow_growth = "2 KiB"          # against the baseline; left out: up to the limit
+    allocate = "all"                # "one": only the path that runs lies in the arena
 
     [[board]]
     use = "nano33ble"               # a built-in board, or a .toml file, with limits of your own
     rom = "400 KiB"                 # left out: the board's application slot
     ram = "96 KiB"                  # left out: the board's main block
+    latency = "120 ms"              # left out: no limit
+    clock = "32 MHz"                # any other field of the board may be overridden
 
     [[board]]                       # a board of your own; `rom` and `ram` are what it has
     name = "gate-sensor"
@@ -22,80 +28,61 @@
     name = "kws-only"
     board = "nano33ble"             # a board of this file, or a built-in one
     tasks = ["kws"]                 # or "*"
+    image = "build/firmware.elf"    # ROM is read from the linked image
 
-Reading and checking the file stands here; limits are held against a bundle in `budget.py`.
+Several bundles are `[[bundle]]` tables with `name` and `path`, and a check names its `bundle`, or
+runs for each. What a value may look like stands in `budget_tables.py`, on which line it stands in
+`budget_lines.py`, what follows from all of it in `budget_checks.py`; limits are held against a
+bundle in `budget.py`.
 """
 
 from __future__ import annotations
 
-import difflib
-import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploy.board import BoardError, board_from_table, load_board
+from deploy.board import Board, BoardError, board_from_table, load_board, override
+from deploy.board_fields import FIELDS
 from deploy.budget import BudgetError, Check
-from deploy.footprint.cores import KERNEL_SETS
-from deploy.units import UnitError, parse_bytes
+from deploy.budget_checks import BudgetFile
+from deploy.budget_lines import Lines, Place, lines_of
+from deploy.budget_tables import OUR_PLACE, PYPROJECT, Table, our_table, parsed, text_of
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+__all__ = ["FILE_NAME", "BudgetFile", "budget_file_from", "find_budget_file", "read_budget_file"]
 
 FILE_NAME = "keras-tree.toml"
-_PYPROJECT = "pyproject.toml"
-_LIMITS = ("rom", "ram", "kernels")
-_PROJECT_KEYS = ("bundle", "reserve_rom", "reserve_ram", "kernels")
-_USE_KEYS = ("use", "name", *_LIMITS)
-_CHECK_KEYS = ("name", "board", "tasks", *_LIMITS)
-
-
-@dataclass(frozen=True)
-class BudgetFile:
-    """What a budget file says.
-
-    Args:
-        path: The file.
-        bundle: The bundle's folder, or None.
-        boards: A check over all tasks for every `[[board]]`, by the board's name in the file.
-        checks: The checks: those of `[[check]]`, or else one for every board.
-        defaults: A check's settings from `[project]`: reserves and kernels.
-    """
-
-    path: Path
-    bundle: Path | None
-    boards: dict[str, Check]
-    checks: tuple[Check, ...]
-    defaults: dict[str, Any]
-
-    def check_for(self, board: str) -> Check:
-        """The check of one board: the file's where it names it, else a built-in or `.toml` one.
-
-        Raises:
-            BudgetError: There is no such board.
-        """
-        if board in self.boards:
-            return self.boards[board]
-        try:
-            loaded = load_board(board)
-            return Check(loaded.name, loaded, **self.defaults)
-        except BoardError as error:
-            near = difflib.get_close_matches(board, self.boards, n=1)
-            advice = f" {self.path.name} has '{near[0]}'." if near else ""
-            raise BudgetError(f"{error}{advice}") from error
+TABLES = ("project", "bundle", "board", "check")
+PROJECT_KEYS = (
+    "bundle", "reserve_rom", "reserve_ram", "kernels", "margin", "allow_growth", "baseline",
+    "allocate",
+)  # fmt: skip
+BUNDLE_KEYS = ("name", "path")
+# In a board that is used, `rom` and `ram` are limits; in one of your own, what it has.
+_OVERRIDES = tuple(key for key in FIELDS if key not in ("base", "name", "rom", "ram"))
+_LIMITS = ("rom", "ram", "latency", "kernels")
+USE_KEYS = ("use", "name", *_LIMITS, *_OVERRIDES)
+OWN_KEYS = ("latency", "kernels", *FIELDS)
+CHECK_KEYS = (
+    "name", "bundle", "board", "tasks", *_LIMITS, "margin", "allow_growth", "allocate", "image",
+)  # fmt: skip
+# What a finding may point at, and the keys that say it; the last of them that is there counts.
+_WITH_LINES = {
+    "rom": ("rom_slot", "rom"), "ram": ("ram",), "latency": ("latency",), "margin": ("margin",),
+    "allow_growth": ("allow_growth",),
+}  # fmt: skip
 
 
 def find_budget_file(folder: Path) -> Path | None:
     """The budget file of a folder: `keras-tree.toml`, or a `pyproject.toml` with our table."""
-    own, pyproject = folder / FILE_NAME, folder / _PYPROJECT
+    own, pyproject = folder / FILE_NAME, folder / PYPROJECT
     if own.is_file():
         return own
-    if pyproject.is_file() and _our_table(pyproject, _parsed(pyproject)) is not None:
-        return pyproject
-    return None
+    if not pyproject.is_file():
+        return None
+    content = parsed(pyproject, text_of(pyproject))
+    return None if our_table(pyproject, content) is None else pyproject
 
 
 def read_budget_file(path: Path) -> BudgetFile:
@@ -104,174 +91,193 @@ def read_budget_file(path: Path) -> BudgetFile:
     Raises:
         BudgetError: The file cannot be read, or a key or value of it cannot be used.
     """
-    table = _our_table(path, _parsed(path))
-    if table is None:
+    return budget_file_from(text_of(path), path)
+
+
+def budget_file_from(text: str, path: Path) -> BudgetFile:
+    """Check the text of a budget file.
+
+    Args:
+        text: Its content.
+        path: Where it stands: other paths in it are relative to that.
+
+    Raises:
+        BudgetError: A key or value of it cannot be used.
+    """
+    found = our_table(path, parsed(path, text))
+    if found is None:
         raise BudgetError(
             f"{path}: the table [tool.keras-tree] is expected, and there is none. Add it, or write "
             f"a {FILE_NAME}."
         )
-    _refuse_unknown(f"{path}", table, ("project", "board", "check"), "table")
-    defaults, bundle = _project(path, table.get("project", {}))
-    boards = _boards(path, _tables(path, table, "board"), defaults)
-    file = BudgetFile(path, bundle, boards, tuple(boards.values()), defaults)
-    checks = _checks(file, _tables(path, table, "check"))
-    return replace(file, checks=checks) if checks else file
+    return _Reader(path, found, lines_of(text)).read()
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BudgetError(
-            f"{path}: a readable TOML file is expected; {error.strerror}. Check the path."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BudgetError(f"{path}: TOML is expected; {error}. Mend the line.") from error
+class _Reader:
+    """Reads one file, table by table."""
 
+    def __init__(self, path: Path, content: Mapping[str, Any], lines: Lines) -> None:
+        self.path, self.lines = path, lines
+        self.start: Place = OUR_PLACE if path.name == PYPROJECT else ()
+        self.content = Table(str(path), content, self.start)
 
-def _our_table(path: Path, content: dict[str, Any]) -> dict[str, Any] | None:
-    """The part of the file that is ours."""
-    if path.name != _PYPROJECT:
-        return content
-    table = content.get("tool", {}).get("keras-tree")
-    return table if isinstance(table, dict) else None
+    def read(self) -> BudgetFile:
+        """The whole file."""
+        self.content.refuse_unknown(TABLES, kind="table")
+        project = self._project()
+        bundles = self._bundles(project)
+        baseline = self._path(project.text("baseline")) if "baseline" in project else None
+        defaults = {**project.settings(), "file": self.path}
+        defaults["lines"] = {"check": self.lines.of(*project.place), **self._lines(project)}
+        boards = self._boards(defaults)
+        file = BudgetFile(self.path, bundles, boards, tuple(boards.values()), defaults, baseline)
+        checks = self._checks(file)
+        file = replace(file, asked=checks) if checks else file
+        file.for_bundles(file.asked)
+        return file
 
+    def _project(self) -> Table:
+        values = self.content.values.get("project", {})
+        if not isinstance(values, dict):
+            raise self.content.wrong(
+                f"`project` must be a table, received {values!r}. Write [project]."
+            )
+        project = Table(f"{self.path}: [project]", values, (*self.start, "project"))
+        project.refuse_unknown(PROJECT_KEYS)
+        return project
 
-def _tables(path: Path, table: Mapping[str, Any], key: str) -> list[tuple[str, dict[str, Any]]]:
-    """Each `[[key]]` with the words that an error names it by."""
-    found = table.get(key, [])
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise BudgetError(
-            f"{path}: `{key}` must be a list of tables, received {found!r}. Write [[{key}]]."
-        )
-    return [
-        (f"{path}: [[{key}]] {entry.get('name', entry.get('use', number))}", entry)
-        for number, entry in enumerate(found, start=1)
-    ]
+    def _tables(self, key: str) -> list[Table]:
+        """Each `[[key]]` with the words that an error names it by."""
+        found = self.content.values.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+            raise self.content.wrong(
+                f"`{key}` must be a list of tables, received {found!r}. Write [[{key}]]."
+            )
+        return [
+            Table(
+                f"{self.path}: [[{key}]] {entry.get('name', entry.get('use', index + 1))}",
+                entry,
+                (*self.start, key, index),
+            )
+            for index, entry in enumerate(found)
+        ]
 
+    def _bundles(self, project: Table) -> dict[str, tuple[Path, ...]]:
+        """Paths of every bundle."""
+        tables = self._tables("bundle")
+        if "bundle" not in project:
+            bundles: dict[str, tuple[Path, ...]] = {}
+            for table in tables:
+                table.refuse_unknown(BUNDLE_KEYS)
+                self._require(table, BUNDLE_KEYS)
+                name = table.text("name")
+                if name in bundles:
+                    raise table.wrong("each bundle needs a name of its own. Rename one of them.")
+                bundles[name] = tuple(map(self._path, table.texts("path")))
+            return bundles
+        if tables:
+            raise project.wrong(
+                "`bundle` is expected here or as [[bundle]] tables, received both. Make the one "
+                "here another [[bundle]] with `name` and `path`."
+            )
+        return {"": tuple(map(self._path, project.texts("bundle")))}
 
-def _project(path: Path, project: Any) -> tuple[dict[str, Any], Path | None]:
-    """The settings of every check, and the bundle's folder."""
-    where = f"{path}: [project]"
-    if not isinstance(project, dict):
-        raise BudgetError(f"{path}: `project` must be a table, received {project!r}.")
-    _refuse_unknown(where, project, _PROJECT_KEYS)
-    defaults: dict[str, Any] = {
-        f"{key}_bytes": _size(where, project, key)
-        for key in ("reserve_rom", "reserve_ram")
-        if key in project
-    }
-    if "kernels" in project:
-        defaults["kernels"] = _kernels(where, project)
-    bundle = path.parent / _name(where, project, "bundle") if "bundle" in project else None
-    return defaults, bundle
+    def _require(self, table: Table, keys: tuple[str, ...]) -> None:
+        for key in keys:
+            if key not in table:
+                raise table.wrong(
+                    f"`{key}` is expected and missing. Write for example "
+                    '`name = "doorbell"` and `path = "build/doorbell"`.'
+                )
 
+    def _path(self, text: str) -> Path:
+        """A path relative to the budget file."""
+        return self.path.parent / text
 
-def _boards(
-    path: Path, entries: list[tuple[str, dict[str, Any]]], defaults: dict[str, Any]
-) -> dict[str, Check]:
-    """One check over all tasks for every `[[board]]`."""
-    boards: dict[str, Check] = {}
-    for where, entry in entries:
+    def _boards(self, defaults: dict[str, Any]) -> dict[str, Check]:
+        """One check over all tasks for every `[[board]]`."""
+        boards: dict[str, Check] = {}
+        for table in self._tables("board"):
+            board, settings = self._board(table)
+            name = table.text("name") if "name" in table else board.name
+            if name in boards:
+                raise table.wrong(
+                    f"each board needs a name of its own, '{name}' is there twice. Add "
+                    '`name = "..."` to one of them.'
+                )
+            own = {"check": self.lines.of(*table.place), **self._lines(table)}
+            settings["lines"] = {**defaults["lines"], **own}
+            boards[name] = Check(**{"name": name, "board": board, **defaults, **settings})
+        return boards
+
+    def _board(self, table: Table) -> tuple[Board, dict[str, Any]]:
+        """The board that a `[[board]]` describes, and the limits it sets."""
         try:
-            if "use" in entry:
-                _refuse_unknown(where, entry, _USE_KEYS)
-                board = load_board(_place(path, _name(where, entry, "use")))
-            else:
-                board = board_from_table(entry)
+            if "use" not in table:
+                fields = {key: value for key, value in table.values.items() if key in FIELDS}
+                table.refuse_unknown(OWN_KEYS)
+                limits = {key: value for key, value in table.values.items() if key not in FIELDS}
+                return board_from_table(fields), replace(table, values=limits).settings()
+            table.refuse_unknown(USE_KEYS)
+            board = load_board(self._place(table.text("use")))
+            changes = {key: value for key, value in table.values.items() if key in _OVERRIDES}
+            return override(board, changes) if changes else board, table.settings()
         except BoardError as error:
-            raise BudgetError(f"{where}: {error}") from error
-        name = _name(where, entry, "name") if "name" in entry else board.name
-        if name in boards:
-            raise BudgetError(
-                f"{where}: each board needs a name of its own, '{name}' is there twice. Add "
-                '`name = "..."` to one of them.'
-            )
-        limits = _limits(where, entry) if "use" in entry else {}
-        boards[name] = Check(**{"name": name, "board": board, **defaults, **limits})
-    return boards
+            raise table.wrong(str(error)) from error
 
+    def _place(self, name: str) -> str:
+        """A board's name as it is; a `.toml` file relative to the budget file."""
+        return str(self._path(name)) if name.endswith(".toml") else name
 
-def _place(path: Path, name: str) -> str:
-    """A board's name as it is; a `.toml` file relative to the budget file."""
-    return str(path.parent / name) if name.endswith(".toml") else name
+    def _checks(self, file: BudgetFile) -> tuple[Check, ...]:
+        """One check for every `[[check]]`, on top of its board's limits."""
+        checks: dict[str, Check] = {}
+        for table in self._tables("check"):
+            one = self._check(file, table)
+            if one.name in checks:
+                raise table.wrong(
+                    f"each check needs a name of its own, '{one.name}' is there twice. Rename one "
+                    "of them."
+                )
+            checks[one.name] = one
+        return tuple(checks.values())
 
-
-def _checks(file: BudgetFile, entries: list[tuple[str, dict[str, Any]]]) -> tuple[Check, ...]:
-    """One check for every `[[check]]`, on top of its board's limits."""
-    checks: dict[str, Check] = {}
-    for where, entry in entries:
-        _refuse_unknown(where, entry, _CHECK_KEYS)
-        if "board" not in entry:
+    def _check(self, file: BudgetFile, table: Table) -> Check:
+        table.refuse_unknown(CHECK_KEYS)
+        if "board" not in table:
             known = ", ".join(file.boards) or "such as nano33ble"
-            raise BudgetError(f"{where}: `board` is expected and missing. Name one: {known}.")
+            raise table.wrong(f"`board` is expected and missing. Name one: {known}.")
+        board = table.text("board")
         try:
-            board = _name(where, entry, "board")
-            base = file.check_for(board if board in file.boards else _place(file.path, board))
+            base = file.check_for(board if board in file.boards else self._place(board))
         except BudgetError as error:
-            raise BudgetError(f"{where}: {error}") from error
-        name = _name(where, entry, "name") if "name" in entry else base.name
-        if name in checks:
-            raise BudgetError(f"{where}: each check needs a name of its own. Rename one of them.")
-        tasks = _task_names(where, entry)
-        checks[name] = replace(base, name=name, tasks=tasks, **_limits(where, entry))
-    return tuple(checks.values())
+            raise table.wrong(str(error)) from error
+        settings = table.settings()
+        settings["name"] = table.text("name") if "name" in table else base.name
+        if "bundle" in table:
+            bundle = self._named_bundle(file, table)
+            if len(file.bundles) > 1:  # a bundle that is the only one needs no name
+                settings["bundle"] = bundle
+                if "name" not in table:
+                    settings["name"] = f"{bundle} on {base.name}"
+        if "image" in table:
+            settings["image"] = self._path(table.text("image"))
+        own = {"check": self.lines.of(*table.place), **self._lines(table)}
+        return replace(base, **settings, tasks=table.tasks(), lines={**base.lines, **own})
 
-
-def _task_names(where: str, entry: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The tasks of a check; None for all of them."""
-    tasks = entry.get("tasks", "*")
-    if tasks == "*":
-        return None
-    if not isinstance(tasks, list) or not tasks or not all(isinstance(t, str) for t in tasks):
-        raise BudgetError(
-            f'{where}: `tasks` must be a list of names or "*", received {tasks!r}. Write '
-            '`tasks = ["kws"]`.'
-        )
-    return tuple(tasks)
-
-
-def _limits(where: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The limits and kernels that an entry sets, by the names of `Check`."""
-    limits: dict[str, Any] = {
-        f"{key}_limit_bytes": _size(where, entry, key) for key in ("rom", "ram") if key in entry
-    }
-    if "kernels" in entry:
-        limits["kernels"] = _kernels(where, entry)
-    return limits
-
-
-def _kernels(where: str, table: Mapping[str, Any]) -> str:
-    kernels = _name(where, table, "kernels")
-    _refuse_unknown(where, {kernels: None}, KERNEL_SETS, "kernel set")
-    return kernels
-
-
-def _size(where: str, table: Mapping[str, Any], key: str) -> int:
-    try:
-        return parse_bytes(table[key], key)
-    except UnitError as error:
-        raise BudgetError(f"{where}: {error}") from error
-
-
-def _name(where: str, table: Mapping[str, Any], key: str) -> str:
-    """A text in one printable line."""
-    value = table[key]
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise BudgetError(
-            f"{where}: `{key}` must be a text in one line, received {value!r}. Write it in quotes."
-        )
-    return value
-
-
-def _refuse_unknown(
-    where: str, table: Mapping[str, Any], known: Iterable[str], kind: str = "key"
-) -> None:
-    known = tuple(known)
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-            advice = f" Did you mean `{near[0]}`?" if near else ""
-            raise BudgetError(
-                f"{where}: there is no {kind} `{key}`.{advice} The {kind}s are: {', '.join(known)}."
+    def _named_bundle(self, file: BudgetFile, table: Table) -> str:
+        if not any(file.bundles):
+            raise table.wrong(
+                f"`bundle` must name a [[bundle]] of this file, received {table.text('bundle')!r} "
+                "and there is none. Add one with `name` and `path`, or leave `bundle` out."
             )
+        return table.choice("bundle", tuple(file.bundles), "bundle")
+
+    def _lines(self, table: Table) -> dict[str, int]:
+        """The lines of a table's own limits."""
+        return {
+            key: self.lines.of(*table.place, name)
+            for key, names in _WITH_LINES.items()
+            for name in names
+            if name in table
+        }

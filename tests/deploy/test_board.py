@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.board import CORES, BoardError, board_from_table, board_names, load_board
+from deploy.board import CORES, BoardError, board_from_table, board_names, load_board, override
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -189,3 +189,45 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken.write_text('name = "x"\n')
     with pytest.raises(BoardError, match=r"A board needs .*broken\.toml"):
         load_board(broken)
+
+
+def test_any_board_may_be_overridden(tmp_path: Path) -> None:
+    board = override(load_board("pico"), {"rom": "1 MiB", "clock": "48 MHz", "notes": ""})
+    assert (board.rom_chip_bytes, board.rom_slot_bytes, board.clock_hz) == (
+        2**20,
+        2**20,
+        48 * 10**6,
+    )
+    assert board.sources["rom_slot"] == board.sources["clock"] == "overrides pico"
+    assert board.sources["ram"] == load_board("pico").sources["ram"]
+    with pytest.raises(BoardError, match="`ram` must be at most `ram_total`"):
+        override(board, {"ram": "1 MiB"})
+
+
+@pytest.mark.parametrize("base", ["gone.toml", "itself.toml", 3])
+def test_a_base_is_a_built_in_board(tmp_path: Path, base: object) -> None:
+    path = tmp_path / "itself.toml"
+    path.write_text(f"base = {base!r}\nram = '9 KiB'\n")
+    with pytest.raises(BoardError, match="`base` must be the name of a built-in board"):
+        load_board(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["name = 'a'\nx = " + "[" * 9999, "x = " + "9" * 9999, "name = 'a\0'"]
+)
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text(text)
+    with pytest.raises(BoardError, match="must be TOML"):
+        load_board(path)
+
+
+@pytest.mark.parametrize("field", ["name", "title", "mcu"])
+def test_a_text_of_several_lines_is_refused(field: str) -> None:
+    with pytest.raises(BoardError, match=f"`{field}` must be a text in one line"):
+        board_from_table({**SIX_LINES, field: "a\nb"})
+
+
+def test_a_clock_beyond_all_numbers_is_refused() -> None:
+    with pytest.raises(BoardError, match="`clock` must be a frequency"):
+        board_from_table({**SIX_LINES, "clock": "9" * 400 + " MHz"})

@@ -5,25 +5,37 @@ import re
 from pathlib import Path
 
 from deploy import budget_file
-from deploy.budget_file import read_budget_file
+from deploy.budget_file import budget_file_from
 from deploy.report import as_json
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "check.md").read_text(encoding="utf-8")
 
 
-def test_the_budget_file_of_the_guide(tmp_path):
-    (example,) = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
-    (tmp_path / "keras-tree.toml").write_text(example, encoding="utf-8")
-    file = read_budget_file(tmp_path / "keras-tree.toml")
-    kws, gate = file.checks
+def test_the_budget_files_of_the_guide(tmp_path):
+    one, several = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    kws, gate = budget_file_from(one, tmp_path / "keras-tree.toml").checks
     assert (kws.name, kws.tasks, kws.rom_limit_bytes) == ("kws-only", ("kws",), 400 * 1024)
+    assert (kws.latency_limit_us, kws.board.clock_hz) == (120e3, 32_000_000)
     assert (gate.name, gate.tasks, gate.rom_limit_bytes) == ("gate-sensor", None, 300 * 1024)
     assert gate.board.rom_slot_bytes == 512 * 1024
+    assert gate.image == tmp_path / "build/firmware.elf"
+    file = budget_file_from(several, tmp_path / "keras-tree.toml")
+    assert [check.name for check in file.checks] == ["release (doorbell)", "release (both)"]
+    assert "doorbell on nano33ble" in GUIDE
+    boards = several[: several.index("[[check]]")]
+    file = budget_file_from(boards, tmp_path / "keras-tree.toml")
+    assert file.checks[0].name == "doorbell on nano33ble"
 
 
 def test_every_key_of_the_budget_file_is_in_the_guide():
-    for keys in (budget_file._PROJECT_KEYS, budget_file._USE_KEYS, budget_file._CHECK_KEYS):
-        assert ", ".join(f"`{key}`" for key in keys) in GUIDE
+    rows = {row.split("|")[1].strip(): row for row in GUIDE.splitlines() if row.startswith("|")}
+    for table, keys in (
+        ("`[project]`", budget_file.PROJECT_KEYS),
+        ("`[[bundle]]`", budget_file.BUNDLE_KEYS),
+        ("`[[board]]` with `use`", budget_file.USE_KEYS),
+        ("`[[check]]`", budget_file.CHECK_KEYS),
+    ):
+        assert rows[table].split("|")[2].strip() == ", ".join(f"`{key}`" for key in keys)
 
 
 def test_every_key_of_the_json_is_in_the_guide(one_over):
