@@ -103,7 +103,7 @@ def _range(
     factor = before[0] * np.asarray(own.scales) / after[0]  # output codes per accumulator step
     first = _rounded(least - _ROUNDING_STEPS, factor, after[1], limits)
     last = _rounded(most + _ROUNDING_STEPS, factor, after[1], limits)
-    is_zero = ~codes.any(axis=1)
+    is_zero = np.asarray(~codes.any(axis=1))
     is_dead = is_zero | np.equal(first, last) | ((most - least) * factor < 1)
     tables = [one.quantization for one in (weights, bias) if one is not None]
     channel_bytes = codes.shape[1] + (4 if bias is not None else 0)

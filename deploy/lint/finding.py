@@ -1,4 +1,4 @@
-"""Finding: one thing that costs more than it need, and what to do about it. Values only."""
+"""Finding: one thing that costs more than it need, and what to do about it, in short sentences."""
 
 from __future__ import annotations
 
