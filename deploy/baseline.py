@@ -1,7 +1,7 @@
-"""Baseline: what earlier checks found, for growth gates. Values, and comparing; no rendering.
+"""Baseline: what earlier checks found, for growth gates. Values only.
 
-A baseline is kept in git or as a CI artifact. It has the structure of the JSON report, less what a
-comparison does not need, so that a whole report may be given as a baseline too.
+A baseline is kept in git or as a CI artifact. Its file is written and read in `baseline_file.py`; a
+bundle is held against it in `budget.py`, and two of them are compared in `difference.py`.
 """
 
 from __future__ import annotations
