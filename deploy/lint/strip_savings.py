@@ -14,7 +14,9 @@ from quantize.strip import strip
 
 def strip_savings(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
     """Say what strip saved, and what it would save of flatbuffers that were never stripped."""
-    saved = {name: node.stripped_bytes for name, node in found.nodes.items() if node.stripped_bytes}
+    saved = {
+        name: node.stripped_bytes for name, node in found.nodes.items() if node.stripped_bytes > 0
+    }
     if saved:
         taken = sum(saved.values())
         percent = 100 * taken / sum(found.nodes[name].rom_bytes + saved[name] for name in saved)
@@ -29,7 +31,7 @@ def strip_savings(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
     whole = {
         name: strippable_bytes(bundle.nodes[name].data)
         for name, node in found.nodes.items()
-        if not node.stripped_bytes
+        if node.stripped_bytes <= 0
     }
     possible = {name: size for name, size in whole.items() if size}
     if possible:

@@ -132,6 +132,35 @@ def test_no_input_moves_a_dead_channel_of_random_weights(made, seed, activation)
     assert layer.is_dead[highest == lowest].mean() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("span", "bias", "activation", "is_dead"),
+    [
+        (0.99, 0, 0, True),  # codes -0.458 to 0.532: two of them, less than one apart
+        (1.01, 0, 0, False),
+        (2.55, -137, RELU, True),  # the largest sum is 0: the ReLU never opens
+        (2.55, -137 + 40, RELU, True),  # 0.40 rounds down
+        (2.55, -137 + 60, RELU, False),  # 0.60 rounds up
+        (2.55, -137, 0, False),
+    ],
+)
+def test_the_edges_of_a_dead_channel(made, span, bias, activation, is_dead):
+    """One weight of 1, whose product with an input code spans -118 to 137 steps."""
+    writer = made.FlatbufferWriter()
+    scale = np.float32(span / 255 * 0.1 / SOURCE[0])
+    source = writer.tensor((1, 1), "INT8", *SOURCE)
+    weights = writer.tensor((1, 1), "INT8", scale, 0, np.ones((1, 1), np.int8))
+    stored = np.array([bias], np.int32)
+    biases = writer.tensor((1,), "INT32", np.float32(SOURCE[0]) * scale, 0, stored)
+    output = writer.tensor((1, 1), "INT8", 0.1, 0)
+    options = layer_options(writer.schema, "FULLY_CONNECTED", activation)
+    writer.operator("FULLY_CONNECTED", [source, weights, biases], [output], options, 4)
+    data = writer.bytes([source], [output])
+    (layer,) = channel_ranges(read_graph(data))
+    assert layer.is_dead.tolist() == [is_dead]
+    codes = outputs_of(data, [[-128], [127]]).reshape(-1).astype(int)
+    assert codes[1] - codes[0] <= 1 if is_dead else codes[1] > codes[0]
+
+
 def dead_by_loops(data):
     """(layers, channels, dead) by Python integers over the schema's objects, weight by weight."""
     model = unpack(data)
