@@ -6,17 +6,23 @@ Here stands text without layout: no width, no colour, no table.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
-from deploy.footprint import Footprint
-from deploy.units import format_bytes
-from deploy.verdict import BudgetReport, Usage, Verdict
+from deploy.footprint import Footprint, TaskFootprint
+from deploy.footprint.latency import Latency
+from deploy.lint import Finding
+from deploy.report import growth
+from deploy.units import NOTHING, format_bytes, format_microseconds
+from deploy.verdict import BudgetReport, Timing, Usage, Verdict
 from quantize.bundle import Bundle, Score
 
 
 def verdict_word(verdict: Verdict) -> str:
-    """One word: "OVER", "close" (fits, but not at the upper end of the error band) or "fits"."""
-    if not verdict.fits:
+    """One word: "OVER", "GREW", "close" (fits, but not at the upper end of its error) or "fits"."""
+    if not verdict.is_within_limits:
         return "OVER"
+    if verdict.grew_too_much:
+        return "GREW"
     return "close" if verdict.is_close else "fits"
 
 
@@ -32,41 +38,108 @@ def kibibytes(usage: Usage) -> tuple[str, str]:
 
 
 def error_band(band: tuple[float, float]) -> str:
-    """Such as "-0.3 to +0.1%"."""
+    """Such as "-0.3 to +0.1%"; "exact" where it is measured."""
+    if band == (0, 0):
+        return "exact"
     return f"{band[0]:+.3g} to {band[1]:+.3g}%"
+
+
+def time_of_limit(timing: Timing | None, has_limit: bool = True) -> str:
+    """Such as "12.3 ms", "11.5/10.0 ms" with a limit to be shown; a dash where none is known."""
+    if timing is None:
+        return "-"
+    used = format_microseconds(timing.used_us)
+    if timing.limit_us is None or not has_limit:
+        return used
+    limit = format_microseconds(timing.limit_us)
+    (number, unit), limit_unit = used.split(), limit.split()[1]
+    return f"{number if unit == limit_unit else used}/{limit}"
+
+
+def stated_error(band: tuple[float, float]) -> str:
+    """Such as "error -0.3 to +0.1%", or "exact"."""
+    told = error_band(band)
+    return told if told == "exact" else f"error {told}"
 
 
 def outcome(report: BudgetReport) -> str:
     """The last line of a table of checks."""
-    count = len(report.verdicts)
-    over = len(report.over_budget)
+    count, over = len(report.verdicts), len(report.over_budget)
     if count == 1:
-        return "; ".join(
-            _margin(usage) for usage in (report.verdicts[0].rom, report.verdicts[0].ram)
-        )
+        return "; ".join(_outcome_of_one(report.verdicts[0]))
     if not over:
         return f"{count} of {count} checks fit"
-    return f"{over} of {count} checks over budget, {count - over} fit"
+    grew = sum(verdict_word(verdict) == "GREW" for verdict in report.verdicts)
+    told = f"{over - grew} of {count} checks over budget"
+    if grew:
+        told = (
+            f"{told}, {grew} grew too much"
+            if over > grew
+            else f"{grew} of {count} checks grew too much"
+        )
+    return f"{told}, {count - over} fit"
 
 
-def _margin(usage: Usage) -> str:
-    if usage.fits:
-        return f"{usage.memory} fits with {format_bytes(usage.free_bytes)} free"
-    return f"{usage.memory} is {format_bytes(usage.over_bytes)} over budget"
+def _outcome_of_one(verdict: Verdict) -> Iterator[str]:
+    for usage in (verdict.rom, verdict.ram):
+        yield _room(usage.memory, usage.fits, format_bytes(usage.free_bytes or usage.over_bytes))
+    time = verdict.time
+    if time is not None and time.limit_us is not None:
+        free = time.limit_us - time.margin_us - time.used_us
+        yield _room("latency", time.fits, format_microseconds(abs(free)))
+    for name, quantity in quantities(verdict):
+        if quantity.grew_too_much:
+            yield f"{name} grew by {growth.delta(quantity).removeprefix('+')}"
+
+
+def _room(name: str, fits: bool, amount: str) -> str:
+    return f"{name} fits with {amount} free" if fits else f"{name} is {amount} over budget"
+
+
+def quantities(verdict: Verdict) -> list[tuple[str, growth.Quantity]]:
+    """ROM, RAM, and time where it is known, each with its name."""
+    return list(zip(("ROM", "RAM", "time"), verdict.quantities, strict=False))
 
 
 def errors(report: BudgetReport) -> str:
-    """The stated errors of all estimates: those of most checks, then the checks with others."""
-    names: dict[str, list[str]] = {}
+    """The stated errors of all estimates: of each the usual band, then the checks with others."""
+    bands: dict[str, dict[str, list[str]]] = {}
     for verdict in report.verdicts:
-        bands = (
-            f"ROM {error_band(verdict.rom.error_percent)}, "
-            f"RAM {error_band(verdict.ram.error_percent)}"
-        )
-        names.setdefault(bands, []).append(verdict.check.name)
-    usual = max(names, key=lambda bands: len(names[bands]))
-    others = [f"{', '.join(names[bands])}: {bands}" for bands in names if bands != usual]
-    return "; ".join([f"error of the estimates: {usual}", *others])
+        for name, quantity in quantities(verdict):
+            band = (
+                quantity.latency.error_percent
+                if isinstance(quantity, Timing)
+                else quantity.error_percent
+            )
+            bands.setdefault(name, {}).setdefault(error_band(band), []).append(verdict.check.name)
+    return f"error of the estimates: {', '.join(_bands(name, of) for name, of in bands.items())}"
+
+
+def _bands(name: str, checks: dict[str, list[str]]) -> str:
+    usual = max(checks, key=lambda band: len(checks[band]))
+    others = [f"{some(names)} {band}" for band, names in checks.items() if band != usual]
+    return f"{name} {usual}" + (f" ({'; '.join(others)})" if others else "")
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first names of a list, and how many follow."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def margins(report: BudgetReport) -> str:
+    """What is kept free below the limits; empty where no check has a margin."""
+    checks: dict[str, list[str]] = {}
+    for verdict in report.verdicts:
+        if verdict.check.margin != NOTHING:
+            checks.setdefault(verdict.check.margin.text, []).append(verdict.check.name)
+    if not checks:
+        return ""
+    if [len(report.verdicts)] == [len(names) for names in checks.values()]:
+        return f"margin: every limit less {next(iter(checks))}"
+    told = [f"limits of {some(names)} less {text}" for text, names in checks.items()]
+    return f"margin: {'; '.join(told)}"
 
 
 def saving(found: Footprint) -> str:
@@ -126,8 +199,9 @@ def parts(usage: Usage) -> list[str]:
 
 
 def used_of_limit(usage: Usage) -> str:
-    """Exact bytes, and whose limit it is."""
-    return f"{usage.used_bytes:,} of {usage.limit_bytes:,} bytes ({limit_origin(usage)})"
+    """Exact bytes, whose limit it is, and the margin below it."""
+    less = f" less a margin of {usage.margin_bytes:,}" if usage.margin_bytes else ""
+    return f"{usage.used_bytes:,} of {usage.limit_bytes:,} bytes ({limit_origin(usage)}{less})"
 
 
 def kernels_by_operator(found: Footprint, most: int = 6) -> list[str]:
@@ -141,9 +215,52 @@ def kernels_by_operator(found: Footprint, most: int = 6) -> list[str]:
 def model_size(bundle: Bundle) -> str:
     """Tasks, nodes and flatbuffer bytes of a whole bundle."""
     total = format_bytes(sum(node.rom_bytes for node in bundle.nodes.values()))
-    tasks, nodes = _count(len(bundle.tasks), "task"), _count(len(bundle.nodes), "node")
+    tasks, nodes = counted(len(bundle.tasks), "task"), counted(len(bundle.nodes), "node")
     return f"{tasks}, {nodes}, {total} of model"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: "1 node", "3 nodes"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def time_sum(timing: Timing) -> str:
+    """Time of the slowest task, its limit and its error."""
+    told = format_microseconds(timing.used_us)
+    if timing.limit_us is not None:
+        less = (
+            f" less a margin of {format_microseconds(timing.margin_us)}" if timing.margin_us else ""
+        )
+        told += f" of {format_microseconds(timing.limit_us)} (your limit{less})"
+    return f"{told}, task {timing.task}; {stated_error(timing.latency.error_percent)}"
+
+
+def time_parts(latency: Latency) -> list[str]:
+    """A time as the sum over its nodes: ["trunk 9.10 ms", "digit 2.40 ms"]."""
+    return [f"{name} {format_microseconds(us)}" for name, us in latency.by_node.items()]
+
+
+def second_opinion(latency: Latency) -> str:
+    """What the instruction counts say of a time; empty where there are none."""
+    if latency.instructions is None:
+        return ""
+    told = f"{latency.instructions:,} instructions"
+    if latency.second_microseconds is None:
+        return told
+    change = 100 * (latency.second_microseconds / latency.microseconds - 1)
+    return f"{told}, by which {format_microseconds(latency.second_microseconds)} ({change:+.1f}%)"
+
+
+def finding(one: Finding) -> str:
+    """What was found, what to do, and what it saves."""
+    told = f"{one.text}; {one.advice}"
+    if not one.saved_bytes:
+        return told
+    where = f" on {one.board}" if one.board else ""
+    of = f" of {one.memory}" if one.memory else ""
+    return f"{told}; saves {format_bytes(one.saved_bytes)}{of}{where}"
+
+
+def task_time(task: TaskFootprint) -> str:
+    """Time of one task's path; a dash where it is not known."""
+    return "-" if task.latency is None else format_microseconds(task.latency.microseconds)

@@ -33,3 +33,8 @@ def columns(rows: Sequence[Sequence[str]], align: str, width: int) -> Iterator[s
         last = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False)
         yield ("".join(cells) + "".join(last[:1])).rstrip()
         yield from (" " * indent + rest for rest in last[1:])
+
+
+def widest(rows: Sequence[Sequence[str]]) -> int:
+    """Columns that rows take when no last cell wraps."""
+    return sum(max(len(row[i]) for row in rows) + 2 for i in range(len(rows[0]))) - 2

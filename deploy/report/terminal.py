@@ -6,18 +6,22 @@ Plain ASCII, so that it reads the same in a log, a mail and a terminal; colour o
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from deploy.report import phrases
-from deploy.report.table import columns
+from deploy.report import breakdown, check_table, growth, phrases
+from deploy.report.paint import Paint
+from deploy.report.table import columns, widest
+from deploy.units import format_microseconds
 from deploy.verdict import BudgetReport, Usage, Verdict
+from quantize.bundle import Bundle
 
-_COLOURS = {"OVER": "31;1", "close": "33", "fits": "32", "heading": "1", "note": "2"}
+Rows = list[tuple[str, ...]]
 _NARROWEST, _WIDEST = 72, 120
 _GLUE = "\N{NO-BREAK SPACE}"
-_ARENA_NOTE = (
-    "Sizes in bytes; arena: on {verdict.check.board.name}, each by itself; share: shared nodes are "
-    "split among their tasks."
+_FINDINGS_UNASKED = 5
+_TASKS_NOTE = (
+    "Sizes in bytes; {what}: on {board}, each by itself; share: shared nodes are split among their "
+    "tasks."
 )
 
 
@@ -30,108 +34,142 @@ def render(
         report: The report.
         width: Columns of the screen; the lines keep within 72 to 120.
         colour: Whether to colour with ANSI sequences.
-        why: Whether to split every check into its parts; otherwise only those over budget or close
-            to it, and a single one.
+        why: Whether to split every check into nodes, operators and parts of flatbuffers, and to
+            tell every finding; otherwise only checks that are over budget, grew too much or are
+            close, and a single one, are explained by their sums.
 
     Returns:
         Lines without a trailing newline.
     """
-    width = min(max(width, _NARROWEST), _WIDEST)
-    explained = [v for v in report.verdicts if why or len(report.verdicts) == 1 or not _is_plain(v)]
+    width, paint = min(max(width, _NARROWEST), _WIDEST), Paint(colour)
     blocks = [
         [
-            _paint(f"{bundle.name}: ", "heading", colour) + phrases.model_size(bundle)
+            paint(f"{bundle.name}: ", "heading") + phrases.model_size(bundle)
             for bundle in report.bundles
         ],
-        list(_checks(report, width, colour)),
-        *(list(_explanation(verdict, width, colour)) for verdict in explained),
-        *(block for one in report.bundles for block in _bundle(report.widest(one), width, colour)),
+        list(check_table.lines(report, width, paint)),
+        *_explanations(report, width, paint, why),
+        *(list(_lint(report, one, width, paint, why)) for one in report.bundles),
+        *(block for one in report.bundles for block in _bundle(report, one, width, paint)),
     ]
-    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
 
 
-def _is_plain(verdict: Verdict) -> bool:
-    return verdict.fits and not verdict.is_close
-
-
-def _paint(text: str, style: str, colour: bool) -> str:
-    return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if colour and text.strip() else text
-
-
-def _checks(report: BudgetReport, width: int, colour: bool) -> Iterator[str]:
-    """The table of checks, worst first, the outcome last."""
-    figures = {
-        memory: [phrases.kibibytes(getattr(verdict, memory)) for verdict in report.verdicts]
-        for memory in ("rom", "ram")
-    }
-    used = {key: max(len(row[0]) for row in rows) for key, rows in figures.items()}
-    limit = {key: max(len(row[1]) for row in rows) for key, rows in figures.items()}
-    # Fixed columns: the verdict, per memory two brackets, a percentage, the slash and the gaps.
-    fixed = 7 + sum(11 + used[key] + limit[key] for key in figures)
-    names = [verdict.check.name for verdict in report.verdicts]
-    name_width = max(5, min(max(map(len, names)), width - fixed - 2 * 5))
-    bar_width = min(20, (width - fixed - name_width) // 2)
-    heads = [
-        f"{memory.upper():{bar_width + 8}}{'KiB':>{used[memory]}} {'':{limit[memory]}}"
-        for memory in figures
-    ]
-    yield _paint(f"       {'check':{name_width}}  {'  '.join(heads)}".rstrip(), "heading", colour)
+def _explanations(report: BudgetReport, width: int, paint: Paint, why: bool) -> Iterator[list[str]]:
+    """A block for each check that is in question, or for all."""
+    flatbuffers = {one.name: breakdown.flatbuffer_parts(one) for one in report.bundles if why}
     for verdict in report.verdicts:
-        word = phrases.verdict_word(verdict)
-        cells = []
-        for key in figures:
-            usage = getattr(verdict, key)
-            mine, most = phrases.kibibytes(usage)
-            text = f"{_bar(usage, bar_width)} {phrases.percent(usage):>4} {mine:>{used[key]}}"
-            cells.append(_paint(f"{text}/{most:{limit[key]}}", "OVER", colour and not usage.fits))
-        yield (
-            f"{_paint(f'{word:5}', word, colour)}  {_shortened(verdict.check.name, name_width)}  "
-            + "  ".join(cells)
-        )
-    yield _paint(phrases.outcome(report), "OVER" if report.over_budget else "fits", colour)
-    for line in textwrap.wrap(phrases.errors(report), width, break_on_hyphens=False):
-        yield _paint(line, "note", colour)
+        if why or len(report.verdicts) == 1 or phrases.verdict_word(verdict) != "fits":
+            bundle = verdict.bundle.name if len(report.bundles) > 1 else ""
+            parts = flatbuffers.get(verdict.bundle.name)
+            yield list(_explanation(verdict, bundle, parts, width, paint))
 
 
-def _bar(usage: Usage, width: int) -> str:
-    """Such as [####....]; a byte shows, and a full bar means full."""
-    filled = min(width, int(width * usage.percent / 100))
-    filled = max(filled, 1) if usage.used_bytes else filled
-    return f"[{'#' * filled}{'.' * (width - filled)}]"
-
-
-def _shortened(name: str, width: int) -> str:
-    return f"{name:{width}}" if len(name) <= width else f"{name[: width - 2]}.."
-
-
-def _explanation(verdict: Verdict, width: int, colour: bool) -> Iterator[str]:
+def _explanation(
+    verdict: Verdict,
+    bundle: str,
+    flatbuffers: Mapping[str, Mapping[str, int]] | None,
+    width: int,
+    paint: Paint,
+) -> Iterator[str]:
     """Why a check ended as it did: what is over, what to do next, and the parts."""
-    yield _paint(verdict.check.name, "heading", colour)
+    yield paint(verdict.check.name, "heading")
     board = f"{verdict.check.board.title}, {phrases.board_line(verdict)}"
-    yield from _labelled("board", board, width, colour, "heading")
-    if verdict.check.tasks is not None:
-        yield from _labelled("tasks", ", ".join(verdict.check.tasks), width, colour, "heading")
-    for usage in (verdict.rom, verdict.ram):
-        if usage.message:
-            word = "close" if usage.fits else "OVER"
-            yield from _labelled(word, usage.message, width, colour, word)
-        yield from _steps(verdict, usage.memory, width, colour)
-    yield from _steps(verdict, "both", width, colour)
-    for usage in (verdict.rom, verdict.ram):
-        yield from _labelled(usage.memory, phrases.used_of_limit(usage), width, colour, "heading")
-        yield from _labelled("", _sum(phrases.parts(usage)), width, colour, "heading")
-        if usage.memory == "ROM":
-            operators = ", ".join(map(_glued, phrases.kernels_by_operator(verdict.footprint)))
-            yield from _labelled("", f"kernels: {operators}", width, colour, "heading")
+    for label, text in (
+        ("bundle", bundle),
+        ("board", board),
+        ("tasks", ", ".join(verdict.check.tasks or ())),
+        ("image", "" if verdict.check.image is None else verdict.check.image.as_posix()),
+    ):
+        yield from _labelled(label, text, width, paint, "heading")
+    for name, quantity in phrases.quantities(verdict):
+        word = "close" if quantity.fits else "OVER"
+        yield from _labelled(word, quantity.message, width, paint, word)
+        yield from _labelled("GREW", quantity.growth_message, width, paint, "GREW")
+        yield from _steps(verdict, (name,), width, paint)
+    others = {step.memory for step in verdict.next_steps} - {"ROM", "RAM"}
+    named = {name for name, _ in phrases.quantities(verdict)}
+    yield from _steps(verdict, others - named, width, paint)
+    yield from _baseline(verdict, width, paint)
+    if flatbuffers is None:
+        yield from _sums(verdict, width, paint)
+    else:
+        yield from _trees(verdict, flatbuffers, width, paint)
     for note in verdict.notes:
-        yield from _labelled("note", note, width, colour, "note")
+        yield from _labelled("note", note, width, paint, "note")
 
 
-def _steps(verdict: Verdict, memory: str, width: int, colour: bool) -> Iterator[str]:
-    """What to do next about one memory."""
-    steps = [step for step in verdict.next_steps if step.memory == memory]
+def _steps(
+    verdict: Verdict, memories: Sequence[str] | set[str], width: int, paint: Paint
+) -> Iterator[str]:
+    """What to do next about some quantities."""
+    steps = [step for step in verdict.next_steps if step.memory in memories]
     for number, step in enumerate(steps):
-        yield from _labelled("" if number else "next", str(step), width, colour, "heading")
+        yield from _labelled("" if number else "next", str(step), width, paint, "heading")
+
+
+def _baseline(verdict: Verdict, width: int, paint: Paint) -> Iterator[str]:
+    """The figures of the baseline, and what changed since."""
+    terms = growth.against_baseline(verdict)
+    yield from _labelled("base", _joined(terms), width, paint, "heading")
+    changes = growth.growth_terms(verdict)
+    if changes:
+        yield from _labelled("", f"changed: {_joined(changes)}", width, paint, "heading")
+
+
+def _sums(verdict: Verdict, width: int, paint: Paint) -> Iterator[str]:
+    """Every quantity as the sum of its largest parts."""
+    for usage in (verdict.rom, verdict.ram):
+        yield from _labelled(usage.memory, _of_limit(verdict, usage), width, paint, "heading")
+        yield from _labelled("", _sum(phrases.parts(usage)), width, paint, "heading")
+        if usage.memory == "ROM" and verdict.check.image is None:
+            operators = _joined(phrases.kernels_by_operator(verdict.footprint))
+            yield from _labelled("", f"kernels: {operators}", width, paint, "heading")
+    if verdict.time is not None:
+        yield from _labelled("time", phrases.time_sum(verdict.time), width, paint, "heading")
+        parts = _sum(phrases.time_parts(verdict.time.latency))
+        yield from _labelled("", parts, width, paint, "heading")
+
+
+def _of_limit(verdict: Verdict, usage: Usage) -> str:
+    is_one_path = usage.memory == "RAM" and verdict.footprint.allocate == "one"
+    return phrases.used_of_limit(usage) + (", one path at a time" if is_one_path else "")
+
+
+def _trees(
+    verdict: Verdict, flatbuffers: Mapping[str, Mapping[str, int]], width: int, paint: Paint
+) -> Iterator[str]:
+    """Every quantity down to its last cause."""
+    rom, ram = breakdown.rom(verdict, flatbuffers), breakdown.ram(verdict)
+    yield from _labelled("ROM", _of_limit(verdict, verdict.rom), width, paint, "heading")
+    yield from _indented(breakdown.lines(rom, width - 10))
+    yield from _labelled("RAM", _of_limit(verdict, verdict.ram), width, paint, "heading")
+    yield from _indented(breakdown.lines(ram, width - 10))
+    yield from _indented(
+        breakdown.lines(breakdown.arenas(verdict), width - 10, is_sum=False, has_root=True)
+    )
+    if verdict.time is None:
+        return
+    latency = verdict.time.latency
+    yield from _labelled("time", phrases.time_sum(verdict.time), width, paint, "heading")
+    yield from _labelled("", f"from {latency.basis}", width, paint, "heading")
+    second = phrases.second_opinion(latency)
+    if second:
+        yield from _labelled("", f"second opinion: {second}", width, paint, "heading")
+    for tree in breakdown.times(latency):
+        yield from _indented(breakdown.lines(tree, width - 10, is_time=True, has_root=True))
+    together = verdict.footprint.latency
+    if together is not None:
+        text = f"all tasks on one input: {format_microseconds(together.microseconds)}"
+        yield from _labelled("", text, width, paint, "heading")
+
+
+def _indented(lines: Iterator[str]) -> Iterator[str]:
+    return (f"{'':10}{line}" for line in lines)
+
+
+def _joined(terms: Sequence[str]) -> str:
+    return ", ".join(map(_glued, terms))
 
 
 def _sum(terms: Sequence[str]) -> str:
@@ -143,32 +181,70 @@ def _glued(term: str) -> str:
     return term.replace(" ", _GLUE)
 
 
-def _labelled(label: str, text: str, width: int, colour: bool, style: str) -> Iterator[str]:
-    """A paragraph behind a label of eight columns."""
+def _labelled(label: str, text: str, width: int, paint: Paint, style: str) -> Iterator[str]:
+    """A paragraph behind a label of eight columns; nothing where there is no text."""
     lines = textwrap.wrap(text, width - 10, break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(lines):
         shown = label if number == 0 else ""
-        yield f"  {_paint(f'{shown:6}', style, colour)}  {line.replace(_GLUE, ' ')}"
+        yield f"  {paint(f'{shown:6}', style)}  {line.replace(_GLUE, ' ')}"
 
 
-def _bundle(shown: Verdict, width: int, colour: bool) -> list[list[str]]:
-    """The nodes and the tasks of a bundle; arenas on the board of the widest check."""
-    return [
-        [
-            *_table(_node_rows(shown), "lrrrrl", width, colour),
-            *textwrap.wrap(phrases.saving(shown.footprint), width),
-        ],
-        [
-            *_table(_task_rows(shown), "lrrrrrrl", width, colour),
-            *textwrap.wrap(_ARENA_NOTE.format(verdict=shown), width),
-        ],
+def _lint(
+    report: BudgetReport, bundle: Bundle, width: int, paint: Paint, why: bool
+) -> Iterator[str]:
+    """What the lint found in a bundle, those that save the most first."""
+    findings = report.findings.get(bundle.name, ())
+    if not findings:
+        return
+    yield paint("lint" if len(report.bundles) == 1 else f"lint of {bundle.name}", "heading")
+    shown = findings if why else findings[:_FINDINGS_UNASKED]
+    for one in shown:
+        yield from _labelled(one.memory or "note", phrases.finding(one), width, paint, "note")
+    if len(shown) < len(findings):
+        yield from _labelled(
+            "", f"{len(findings) - len(shown)} more with --why", width, paint, "note"
+        )
+
+
+def _bundle(report: BudgetReport, bundle: Bundle, width: int, paint: Paint) -> Iterator[list[str]]:
+    """The nodes and the tasks of a bundle; arenas and times on the board of the widest check."""
+    shown = report.widest(bundle)
+    heading = [paint(bundle.name, "heading")] if len(report.bundles) > 1 else []
+    yield [
+        *heading,
+        *_table(_node_rows(shown), "lrrrrl", width, paint),
+        *textwrap.wrap(phrases.saving(shown.footprint), width),
     ]
+    tables, note = _task_tables(shown, width)
+    for rows in tables[:-1]:
+        yield list(_table(rows, _right_but_ends(rows), width, paint))
+    last = _table(tables[-1], _right_but_ends(tables[-1]), width, paint)
+    yield [*last, *textwrap.wrap(note, width)]
 
 
-def _node_rows(shown: Verdict) -> list[tuple[str, ...]]:
+def _right_but_ends(rows: Rows) -> str:
+    return f"l{'r' * (len(rows[0]) - 2)}l"
+
+
+def _task_tables(shown: Verdict, width: int) -> tuple[list[Rows], str]:
+    """The tasks in one table, or in two where one would be too wide; and the note below."""
+    rows = _task_rows(shown)
+    what = "arena and time" if "time" in rows[0] else "arena"
+    note = _TASKS_NOTE.format(what=what, board=shown.check.board.name)
+    if widest(rows) <= width:
+        return [rows], note
+    metrics = {row[-4] for row in rows[1:]}
+    without = [(*row[:-4], *row[-3:]) for row in rows]
+    if len(metrics) == 1 and widest(without) <= width:
+        return [without], f"{note} Float and int8: {metrics.pop()}."
+    costs = [(*row[:-4], row[-1]) for row in rows]
+    return [costs, [(row[0], row[-3], row[-2], row[-4]) for row in rows]], note
+
+
+def _node_rows(shown: Verdict) -> Rows:
     """Bytes, share of the model, what the strip took off, arena, and the tasks of each node."""
     found = shown.footprint
-    rows: list[tuple[str, ...]] = [("node", "bytes", "share", "stripped", "arena", "tasks")]
+    rows: Rows = [("node", "bytes", "share", "stripped", "arena", "tasks")]
     for node in found.nodes.values():
         rows.append(
             (
@@ -185,18 +261,19 @@ def _node_rows(shown: Verdict) -> list[tuple[str, ...]]:
     return rows
 
 
-def _task_rows(shown: Verdict) -> list[tuple[str, ...]]:
-    """Bytes of the path, the task's share of the model, arena and accuracies of each task."""
-    rows: list[tuple[str, ...]] = [
-        ("task", "bytes", "share", "arena", "metric", "float", "int8", "path")
-    ]
-    for task in shown.footprint.tasks.values():
+def _task_rows(shown: Verdict) -> Rows:
+    """Bytes of the path, the task's share of the model, arena, time and accuracies of each task."""
+    found = shown.footprint
+    time = ("time",) if found.slowest_task is not None else ()
+    rows: Rows = [("task", "bytes", "share", "arena", *time, "metric", "float", "int8", "path")]
+    for task in found.tasks.values():
         rows.append(
             (
                 task.name,
                 f"{task.model_rom_bytes:,}",
                 f"{task.share_bytes:,}",
                 f"{task.arena_bytes:,}",
+                *(phrases.task_time(task) for _ in time),
                 *phrases.score_cells(shown.bundle.tasks[task.name].score),
                 " > ".join(task.path),
             )
@@ -204,6 +281,6 @@ def _task_rows(shown: Verdict) -> list[tuple[str, ...]]:
     return rows
 
 
-def _table(rows: Sequence[Sequence[str]], align: str, width: int, colour: bool) -> Iterator[str]:
+def _table(rows: Sequence[Sequence[str]], align: str, width: int, paint: Paint) -> Iterator[str]:
     for number, line in enumerate(columns(rows, align, width)):
-        yield _paint(line, "heading", colour and number == 0)
+        yield paint(line, "heading") if number == 0 else line

@@ -124,8 +124,9 @@ def footprint_of(
         )
         for name in tasks
     }
-    by_operator = {"CONV_2D": 14_400, "FULLY_CONNECTED": 8_600, "SOFTMAX": 9_700}
+    code = {"CONV_2D": 14_400, "FULLY_CONNECTED": 8_600, "SOFTMAX": 9_700}
     scale = 2 if board.core == "cortex-m0plus" or kernels == "cmsis-nn" else 1
+    by_operator = {name: scale * size for name, size in code.items()}
     return Footprint(
         board,
         kernels or "cmsis-nn-int8",

@@ -1,0 +1,34 @@
+"""Colour on a terminal: text by what it says, never by a number of a colour.
+
+Without colour the text stays as it is, so that both read the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_COLOURS = {
+    "OVER": "31;1",
+    "GREW": "35;1",
+    "close": "33",
+    "fits": "32",
+    "heading": "1",
+    "note": "2",
+}
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Paints text, or leaves it plain.
+
+    Args:
+        is_on: Whether to write ANSI sequences.
+    """
+
+    is_on: bool
+
+    def __call__(self, text: str, style: str) -> str:
+        """The text in a style: a word of a verdict, "heading" or "note"."""
+        if not self.is_on or not text.strip():
+            return text
+        return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m"
