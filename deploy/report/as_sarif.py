@@ -146,11 +146,10 @@ def _properties(verdict: Verdict, problem: Problem) -> dict[str, Any]:
 
 
 def _finding_results(report: BudgetReport, root: Path) -> Iterator[dict[str, Any]]:
-    """The lint's findings, at the check on whose board they were made."""
+    """The lint's findings, at the check whose footprint the lint was given."""
     for bundle in report.bundles:
+        check = report.widest(bundle).check
         for finding in report.findings.get(bundle.name, ()):
-            named = [one for one in report.of(bundle) if one.check.name == finding.board]
-            check = (named[0] if named else report.widest(bundle)).check
             place = _place(check, bundle, "check", root)
             nodes = [{"fullyQualifiedName": f"{bundle.name}/{one}"} for one in finding.where]
             if nodes:

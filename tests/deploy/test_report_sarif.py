@@ -170,11 +170,12 @@ def test_findings_point_at_the_check_they_were_made_for(two_bundles, from_file) 
         replace(one, check=replace(one.check, lines={"check": 10 + number}))
         for number, one in enumerate(verdicts)
     )
-    finding = Finding("dead-channels", ("trunk",), "a", "b", "ROM", 9, "kws on bluepill")
+    finding = Finding("dead-channels", ("trunk",), "a", "b", "ROM", 9)
     report = replace(two_bundles, verdicts=numbered, findings={"kws": (finding,)})
     (found,) = [one for one in run_of(report)["results"] if one["level"] == "note"]
-    (named,) = [one.check for one in numbered if one.check.name == "kws on bluepill"]
-    assert place_of(found)[1] == named.lines["check"]
+    widest = report.widest(numbered[0].bundle)
+    assert widest.bundle.name == "kws"
+    assert place_of(found)[1] == widest.check.lines["check"]
     (location,) = found["locations"]
     assert location["logicalLocations"] == [{"fullyQualifiedName": "kws/trunk"}]
     assert found["message"]["text"] == "kws: a. B."
