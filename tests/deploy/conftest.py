@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,7 @@ def loaded(path: Path) -> ModuleType:
 
 made = loaded(HERE / "made_bundle.py")
 reports = loaded(HERE / "made_reports.py")
+action = loaded(HERE / "action_runner.py")
 verdict = made.verdict
 
 
@@ -170,3 +172,16 @@ def assert_golden() -> Callable[[str, str], None]:
         assert text + "\n" == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture
+def runner(tmp_path):
+    """A stand-in for GitHub's runner, with an empty workspace."""
+    return action.Runner(tmp_path)
+
+
+@pytest.fixture
+def with_bundle(runner, bundle_folder):
+    """The same, its workspace with a bundle at build/bundle."""
+    shutil.copytree(bundle_folder, runner.workspace / "build" / "bundle")
+    return runner
