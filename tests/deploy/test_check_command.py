@@ -137,9 +137,113 @@ def test_an_output_file_and_the_screen(bundle_folder, tmp_path, capsys, form):
     assert main([*command, "--output", "report"]) == 0
     assert "fits   pico" in capsys.readouterr().out
     text = (tmp_path / "report").read_text()
-    start = {"json": "{\n", "markdown": "### keras-tree: device", "terminal": "device: 2 tasks"}
+    start = {"json": "{\n", "markdown": "<!-- keras-tree -->", "terminal": "device: 2 tasks"}
     assert text.startswith(start[form])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report"]
+
+
+def test_several_renderings_in_one_run(bundle_folder, tmp_path, capsys):
+    wanted = ("json", "markdown", "junit", "sarif", "html", "terminal")
+    reports = [part for form in wanted for part in ("--report", f"{form}={form}.out")]
+    assert main(["check", str(bundle_folder), "--board", "pico", *reports]) == 0
+    assert "fits   pico" in capsys.readouterr().out
+    starts = {"json": "{", "markdown": "<!--", "junit": "<?xml", "sarif": "{", "html": "<!doctype"}
+    for form, start in starts.items():
+        assert (tmp_path / f"{form}.out").read_text().lower().startswith(start), form
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(wanted)
+
+
+def test_the_summary_of_a_ci_is_appended_to(bundle_folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "summary.md").write_text("earlier step\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    command = ["check", str(bundle_folder), "--board", "pico"]
+    assert main([*command, "--no-summary"]) == 0
+    assert (tmp_path / "summary.md").read_text() == "earlier step\n"
+    assert main(command) == 0
+    assert (tmp_path / "summary.md").read_text().startswith("earlier step\n<!-- keras-tree -->\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "gone" / "summary.md"))
+    assert main(command) == 2
+    assert "`GITHUB_STEP_SUMMARY` must be a file" in capsys.readouterr().err
+
+
+def test_a_baseline_is_written_and_held_against(bundle_folder, tmp_path, capsys):
+    command = ["check", str(bundle_folder), "--board", "nano33ble"]
+    assert main([*command, "--write-baseline", "base.json"]) == 0
+    capsys.readouterr()
+    told = report_of(capsys, *command[1:], "--baseline", "base.json", "--allow-growth", "0 B")
+    assert told["fits"]
+    assert told["checks"][0]["rom"]["growth_bytes"] == 0
+    capsys.readouterr()
+    grown = [*command, "--baseline", "base.json", "--allow-growth", "1 KiB"]
+    assert main([*grown, "--reserve-rom", "1024"]) == 0
+    assert main([*grown, "--reserve-rom", "1025"]) == 1
+    out = capsys.readouterr().out
+    assert "GREW   nano33ble" in out
+    assert "ROM grew by 1.0 KiB against the baseline" in out
+
+
+def test_a_whole_report_serves_as_baseline(bundle_folder, capsys):
+    command = ["check", str(bundle_folder), "--board", "nano33ble"]
+    assert main([*command, "--report", "json=report.json"]) == 0
+    capsys.readouterr()
+    told = report_of(capsys, *command[1:], "--baseline", "report.json")
+    assert told["checks"][0]["ram"]["growth_bytes"] == 0
+
+
+def test_the_files_baseline_may_be_missing_only_when_it_is_being_written(
+    bundle_folder, tmp_path, capsys
+):
+    (tmp_path / "keras-tree.toml").write_text(
+        f'[project]\nbundle = "{bundle_folder}"\nbaseline = "base.json"\n[[board]]\nuse = "pico"\n'
+    )
+    assert main(["check"]) == 2
+    assert "base.json" in capsys.readouterr().err
+    assert main(["check", "--write-baseline", "base.json"]) == 0
+    assert main(["check"]) == 0
+    assert "vs base" in capsys.readouterr().out
+
+
+def test_any_tflite_file_alone_and_several_on_one_device(shared, capsys):
+    models = shared / "models"
+    kws, ad = models / "mlperftiny__kws_ref_model.tflite", models / "mlperftiny__ad01_int8.tflite"
+    alone = report_of(capsys, kws, "--board", "nano33ble")["checks"][0]
+    both = report_of(capsys, kws, ad, "--board", "nano33ble")["checks"][0]
+    assert [node["rom_bytes"] for node in both["nodes"]] == [53_936, 276_976]
+    assert [node["rom_bytes"] for node in alone["nodes"]] == [53_936]
+    assert both["rom"]["used_bytes"] > alone["rom"]["used_bytes"] + 276_976 - 16_384
+    assert alone["time"]["used_us"] < 500_000
+
+
+def test_limits_of_time(shared, capsys):
+    kws = shared / "models" / "mlperftiny__kws_ref_model.tflite"
+    command = ["check", str(kws), "--board", "nano33ble"]
+    assert main([*command, "--latency", "5 s"]) == 0
+    capsys.readouterr()
+    assert main([*command, "--latency", "10 ms"]) == 1
+    out = capsys.readouterr().out
+    assert "latency of mlperftiny__kws_ref_model is" in out
+    assert main(["check", str(kws), "--board", "pico", "--latency", "5 s"]) == 2
+    assert "needs published measurements" in capsys.readouterr().err
+
+
+def test_one_path_at_a_time(bundle_folder, capsys):
+    both = report_of(capsys, bundle_folder, "--board", "pico")["checks"][0]
+    one = report_of(capsys, bundle_folder, "--board", "pico", "--allocate", "one")["checks"][0]
+    assert one["arena"]["one_path_bytes"] == both["arena"]["one_path_bytes"]
+    assert one["ram"]["used_bytes"] < both["ram"]["used_bytes"]
+
+
+def test_a_margin_on_the_command_line(bundle_folder, capsys):
+    used = report_of(capsys, bundle_folder, "--board", "pico")["checks"][0]["rom"]["used_bytes"]
+    command = ["check", str(bundle_folder), "--board", "pico", "--rom", str(used + 100)]
+    assert main([*command, "--margin", "100 B"]) == 0
+    assert main([*command, "--margin", "101 B"]) == 1
+
+
+def test_the_schema_is_printed(capsys):
+    assert main(["check", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["$schema"].endswith("2020-12/schema")
 
 
 def test_an_output_file_on_a_device_is_written_directly(bundle_folder):
@@ -196,7 +300,7 @@ def test_a_spoilt_bundle_ends_with_2_and_names_the_file(
     ("arguments", "said"),
     [
         ([], "a board is expected, none was given and there is no keras-tree.toml"),
-        (["--board", "pico"], "a bundle's folder is expected"),
+        (["--board", "pico"], "a bundle's folder or a .tflite file is expected"),
         (["B", "--board", "nano33bel"], "Did you mean 'nano33ble'?"),
         (["B", "--board", "gone.toml"], "must be a readable TOML file"),
         (["B", "--board", "pico", "--tasks", "digits"], "Did you mean 'digit'?"),
@@ -207,6 +311,13 @@ def test_a_spoilt_bundle_ends_with_2_and_names_the_file(
         (["B", "--board", "pico", "--kernels", "fast"], "`kernels` must be one of reference"),
         (["B", "--board", "esp32-c3", "--kernels", "cmsis-nn"], "made for Arm Cortex-M"),
         (["B", "--config", "gone.toml"], "gone.toml: a readable TOML file is expected"),
+        (["gone.tflite", "--board", "pico"], "gone.tflite"),
+        (["B", "--board", "pico", "--latency", "5"], "`--latency` must be a time above zero"),
+        (["B", "--board", "pico", "--margin", "all"], "`--margin` must be a size"),
+        (["B", "--board", "pico", "--report", "sarif"], "`--report` must be FORMAT=FILE"),
+        (["B", "--board", "pico", "--report", "sarf=x"], "Did you mean 'sarif'?"),
+        (["B", "--board", "pico", "--baseline", "gone.json"], "gone.json"),
+        (["B", "--board", "pico", "--image", "gone.elf"], "gone.elf"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_message(bundle_folder, capsys, arguments, said):
