@@ -171,7 +171,7 @@ def _nodes(shown: Verdict) -> Iterator[str]:
                 node.name,
                 f"{node.rom_bytes:,}",
                 f"{100 * node.rom_bytes / found.model_rom_bytes:.1f}%",
-                f"-{node.stripped_bytes:,}",
+                phrases.stripped(node.stripped_bytes),
                 f"{node.arena.minimum_bytes:,}",
                 ", ".join(node.tasks),
             ]

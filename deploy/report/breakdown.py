@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from deploy.footprint.latency import Latency
+from deploy.report.table import shortened
 from deploy.units import format_microseconds
 from deploy.verdict import Part, Verdict
 from quantize.bundle import Bundle
@@ -120,9 +121,8 @@ def lines(
     room = width - amount_width - (10 if is_sum else 2)
     name_width = min(room, max([_USUAL_NAME, *(len(label) for label, _ in rows)]))
     for (label, cause), amount in zip(rows, amounts, strict=True):
-        name = label if len(label) <= name_width else f"{label[: name_width - 2]}.."
         share = f"  {100 * cause.amount / whole.amount:5.1f}%" if is_sum and whole.amount else ""
-        yield f"{name:{name_width}}  {amount:>{amount_width}}{share}"
+        yield f"{shortened(label, name_width):{name_width}}  {amount:>{amount_width}}{share}"
 
 
 def _rows(cause: Cause, mine: str, below: str, is_sum: bool) -> Iterator[tuple[str, Cause]]:

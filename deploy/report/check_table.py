@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from deploy.report import growth, phrases
 from deploy.report.paint import Paint
+from deploy.report.table import shortened
 from deploy.verdict import BudgetReport, Usage, Verdict
 
 _NARROWEST_BAR, _WIDEST_BAR = 5, 20
@@ -50,7 +51,7 @@ def lines(report: BudgetReport, width: int, paint: Paint) -> Iterator[str]:
         cells = [_memory(verdict, key, layout, sizes, bar_width, paint) for key in ("rom", "ram")]
         if sizes.time:
             cells.append(_time(verdict, layout, sizes, paint))
-        name = _shortened(verdict.check.name, name_width)
+        name = f"{shortened(verdict.check.name, name_width):{name_width}}"
         yield "  ".join([f"{paint(f'{word:5}', word)}", name, *cells])
     yield paint(phrases.outcome(report), "OVER" if report.over_budget else "fits")
     for remark in (phrases.errors(report), phrases.margins(report)):
@@ -163,7 +164,3 @@ def _bar(usage: Usage, width: int) -> str:
     filled = min(width, int(width * usage.percent / 100))
     filled = max(filled, 1) if usage.used_bytes else filled
     return f"[{'#' * filled}{'.' * (width - filled)}]"
-
-
-def _shortened(name: str, width: int) -> str:
-    return f"{name:{width}}" if len(name) <= width else f"{name[: width - 2]}.."

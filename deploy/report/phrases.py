@@ -16,6 +16,9 @@ from deploy.units import NOTHING, format_bytes, format_microseconds
 from deploy.verdict import BudgetReport, Timing, Usage, Verdict
 from quantize.bundle import Bundle, Score
 
+NOT_MEASURED = "-"
+"""Stands for a figure that there is not."""
+
 
 def verdict_word(verdict: Verdict) -> str:
     """One word: "OVER", "GREW", "close" (fits, but not at the upper end of its error) or "fits"."""
@@ -47,7 +50,7 @@ def error_band(band: tuple[float, float]) -> str:
 def time_of_limit(timing: Timing | None, has_limit: bool = True) -> str:
     """Such as "12.3 ms", "11.5/10.0 ms" with a limit to be shown; a dash where none is known."""
     if timing is None:
-        return "-"
+        return NOT_MEASURED
     used = format_microseconds(timing.used_us)
     if timing.limit_us is None or not has_limit:
         return used
@@ -147,6 +150,8 @@ def saving(found: Footprint) -> str:
     count = len(found.tasks)
     if count < 2:
         return "one task: a tree saves nothing against a single model"
+    if not found.saved_bytes:
+        return "no node is shared: a tree saves nothing against one model per task"
     share = 100 * found.saved_bytes / found.separate_model_bytes
     return (
         f"{count} separate single-task models would take {found.separate_model_bytes:,} bytes; "
@@ -154,22 +159,31 @@ def saving(found: Footprint) -> str:
     )
 
 
+def stripped(size_bytes: int) -> str:
+    """What the strip took off a node."""
+    return f"-{size_bytes:,}" if size_bytes else "0"
+
+
 def score_cells(score: Score | None) -> tuple[str, str, str]:
     """Metric, float value and int8 value; dashes where nothing was measured."""
     if score is None:
-        return "-", "-", "-"
+        return NOT_MEASURED, NOT_MEASURED, NOT_MEASURED
     return score.metric, _metric(score, score.float_value), _metric(score, score.int8_value)
 
 
 def _metric(score: Score, value: float) -> str:
     if math.isnan(value):
-        return "-"
+        return NOT_MEASURED
     return f"{100 * value:.1f}%" if score.metric == "accuracy" else f"{value:.3g}"
 
 
 def agreement(score: Score | None) -> str:
     """Share of predictions in which int8 and float agree."""
-    return "-" if score is None or math.isnan(score.agreement) else f"{100 * score.agreement:.1f}%"
+    return (
+        NOT_MEASURED
+        if score is None or math.isnan(score.agreement)
+        else f"{100 * score.agreement:.1f}%"
+    )
 
 
 def board_line(verdict: Verdict) -> str:
@@ -247,7 +261,8 @@ def second_opinion(latency: Latency) -> str:
     told = f"{latency.instructions:,} instructions"
     if latency.second_microseconds is None:
         return told
-    change = 100 * (latency.second_microseconds / latency.microseconds - 1)
+    # Plus nothing, so that no change is never "-0.0".
+    change = round(100 * (latency.second_microseconds / latency.microseconds - 1), 1) + 0.0
     return f"{told}, by which {format_microseconds(latency.second_microseconds)} ({change:+.1f}%)"
 
 
@@ -263,4 +278,4 @@ def finding(one: Finding) -> str:
 
 def task_time(task: TaskFootprint) -> str:
     """Time of one task's path; a dash where it is not known."""
-    return "-" if task.latency is None else format_microseconds(task.latency.microseconds)
+    return NOT_MEASURED if task.latency is None else format_microseconds(task.latency.microseconds)

@@ -231,13 +231,15 @@ def _task_tables(shown: Verdict, width: int) -> tuple[list[Rows], str]:
     rows = _task_rows(shown)
     what = "arena and time" if "time" in rows[0] else "arena"
     note = _TASKS_NOTE.format(what=what, board=shown.check.board.name)
+    costs = [(*row[:-4], row[-1]) for row in rows]
+    metrics = {row[-4] for row in rows[1:]}
+    if metrics == {phrases.NOT_MEASURED}:
+        return [costs], note
     if widest(rows) <= width:
         return [rows], note
-    metrics = {row[-4] for row in rows[1:]}
     without = [(*row[:-4], *row[-3:]) for row in rows]
     if len(metrics) == 1 and widest(without) <= width:
         return [without], f"{note} Float and int8: {metrics.pop()}."
-    costs = [(*row[:-4], row[-1]) for row in rows]
     return [costs, [(row[0], row[-3], row[-2], row[-4]) for row in rows]], note
 
 
@@ -251,13 +253,15 @@ def _node_rows(shown: Verdict) -> Rows:
                 node.name,
                 f"{node.rom_bytes:,}",
                 f"{100 * node.rom_bytes / found.model_rom_bytes:.1f}%",
-                f"-{node.stripped_bytes:,}",
+                phrases.stripped(node.stripped_bytes),
                 f"{node.arena.minimum_bytes:,}",
                 "all" if len(node.tasks) == len(found.tasks) > 1 else ", ".join(node.tasks),
             )
         )
     stripped = sum(node.stripped_bytes for node in found.nodes.values())
-    rows.append(("total", f"{found.model_rom_bytes:,}", "100.0%", f"-{stripped:,}", "", ""))
+    rows.append(
+        ("total", f"{found.model_rom_bytes:,}", "100.0%", phrases.stripped(stripped), "", "")
+    )
     return rows
 
 

@@ -237,3 +237,36 @@ def test_any_name_leaves_every_figure_on_the_line(grown, name: str, width: int) 
     assert "15%" in line
     assert "64.0" in line
     assert "+3.1 KiB" in line
+
+
+def test_names_of_any_length_keep_every_line_on_the_screen(report_of, verdict_of) -> None:
+    plain = verdict_of("nano33ble", is_timed=True)
+    name = "a_node_whose_name_takes_more_columns_than_a_table_of_figures_leaves_it"
+    found, bundle = plain.footprint, plain.bundle
+    task = replace(found.tasks["digit"], name=name, path=("trunk", name))
+    node = replace(found.nodes["digit"], name=name, share_bytes={name: 1})
+    bundle = replace(
+        bundle,
+        tasks={name: replace(bundle.tasks["digit"], name=name)},
+        nodes={name: bundle.nodes["digit"]},
+    )
+    found = replace(found, tasks={name: task}, nodes={name: node})
+    text = terminal.render(report_of(replace(plain, footprint=found, bundle=bundle)), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    for figure in ("5,012", "14,132", "7,972", "98.1%", "97.9%"):
+        assert figure in text
+
+
+def test_tasks_without_scores_have_no_columns_for_them(report_of, verdict_of) -> None:
+    plain = verdict_of("nano33ble")
+    tasks = {name: replace(task, score=None) for name, task in plain.bundle.tasks.items()}
+    verdict = replace(plain, bundle=replace(plain.bundle, tasks=tasks))
+    assert "metric" not in terminal.render(report_of(verdict))
+
+
+def test_models_that_share_nothing_claim_no_saving(report_of, verdict_of) -> None:
+    plain = verdict_of("nano33ble")
+    found = replace(plain.footprint, separate_model_bytes=plain.footprint.model_rom_bytes)
+    text = terminal.render(report_of(replace(plain, footprint=found)))
+    assert "no node is shared: a tree saves nothing" in text
+    assert "the tree saves" not in text
