@@ -124,7 +124,8 @@ def _content(path: Path) -> bytes:
                     f"A model for a microcontroller is expected, of at most {_LARGEST_FILE_BYTES:,}"
                     f" bytes, received {size_bytes:,}. No board stores it: choose a smaller one."
                 )
-            return head + file.read(_LARGEST_FILE_BYTES)
+            # A buffer of the size that is asked for is made at once.
+            return head + file.read(size_bytes)
     except OSError as error:
         raise ModelError(f"It cannot be read: {error.strerror}. Check its permissions.") from error
 

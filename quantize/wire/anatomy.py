@@ -5,10 +5,9 @@ Belongs here: giving every byte to one category. Does not belong here: reading t
 """
 
 import re
-from collections.abc import Iterator, Mapping
 
 from quantize.wire.encoding import Table
-from quantize.wire.reader import Extent, decode
+from quantize.wire.reader import decode
 from quantize.wire.schema import BUILTIN_OPERATORS, TENSOR_TYPES
 
 CATEGORIES = (
@@ -76,33 +75,32 @@ def anatomy(data: bytes) -> dict[str, int]:
     Raises:
         FlatbufferError: `data` is no .tflite file, or a damaged one.
     """
-    extents: list[Extent] = []
-    model, _ = decode(data, extents)
+    # (start, end, category; of the data of a buffer its place, until all tensors are read)
+    spans: list[tuple[int, int, str]] = []
+
+    def tell(kind: str, start: int, size_bytes: int, where: str) -> None:
+        place = _INDEX.sub("[]", where)
+        if kind == "vector" and place == _DATA:
+            spans.append((start, start + _LENGTH_BYTES, _STRUCTURE))
+            spans.append((start + _LENGTH_BYTES, start + size_bytes, where))
+        else:
+            spans.append((start, start + size_bytes, _category(kind, place)))
+
+    model, _ = decode(data, tell)
     constants = _constants(model)
     sizes = dict.fromkeys(CATEGORIES, 0)
     sizes[_STRUCTURE] = end = _HEADER_BYTES
-    spans = [span for extent in extents for span in _spans(extent, constants)]
     for start, stop, category in sorted(spans):
         # Bytes that are read as two objects count for the first of them.
         begin = max(start, end)
         if stop > begin:
             sizes[_PADDING] += begin - end
-            sizes[category] += stop - begin
+            sizes[category if category in sizes else constants.get(category, _OTHER)] += (
+                stop - begin
+            )
             end = stop
     sizes[_PADDING] += len(data) - end
     return sizes
-
-
-def _spans(extent: Extent, constants: Mapping[str, str]) -> Iterator[tuple[int, int, str]]:
-    """(start, end, category) of an object; a buffer's length is apart from its data."""
-    end = extent.start + extent.size_bytes
-    place = _INDEX.sub("[]", extent.where)
-    if extent.kind == "vector" and place == _DATA:
-        start = extent.start + _LENGTH_BYTES
-        yield extent.start, start, _STRUCTURE
-        yield start, end, constants.get(extent.where, _OTHER)
-    else:
-        yield extent.start, end, _category(extent.kind, place)
 
 
 def _category(kind: str, place: str) -> str:

@@ -9,7 +9,7 @@ Belongs here: the values, and how numbers are stored. Does not belong here: read
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # The four bytes that follow the root offset of a .tflite file.
@@ -34,7 +34,7 @@ class FlatbufferError(ValueError):
     """A flatbuffer cannot be read, or holds what this project does not take."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Vector:
     """A vector of numbers.
 
@@ -45,13 +45,18 @@ class Vector:
 
     kind: str
     data: bytes
+    # What several places share is unpacked once.
+    _numbers: tuple[Any, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.data) // NUMBERS[self.kind].size
 
     def numbers(self) -> tuple[Any, ...]:
         """The elements as Python numbers; a float32 is exact as a Python float."""
-        return struct.unpack(f"<{len(self)}{_CODES[self.kind]}", self.data)
+        if self._numbers is None:
+            numbers = struct.unpack(f"<{len(self)}{_CODES[self.kind]}", self.data)
+            object.__setattr__(self, "_numbers", numbers)
+        return self._numbers or ()
 
     @classmethod
     def of(cls, kind: str, numbers: Any) -> "Vector":
@@ -60,7 +65,7 @@ class Vector:
         return cls(kind, struct.pack(f"<{len(numbers)}{_CODES[kind]}", *numbers))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Table:
     """One table: its kind and the fields that are present.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Quantization:
     """Scales and zero points of a tensor: real value = scale * (code - zero point).
 
@@ -22,7 +22,7 @@ class Quantization:
     axis: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """One tensor of a graph.
 
@@ -45,7 +45,7 @@ class Tensor:
     is_variable: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Operator:
     """One operator of a graph.
 

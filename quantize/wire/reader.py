@@ -9,46 +9,45 @@ Belongs here: the FlatBuffers encoding, read. Does not belong here: what a graph
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from quantize.wire.encoding import IDENTIFIER, NUMBERS, FlatbufferError, Table, Vector
 from quantize.wire.schema import TABLES, UNIONS, Field
 
-# Objects that lie apart are read once each, so their bytes sum to the file's. Overlapping ones
-# could ask for memory without end; the slack allows an object that is read as several kinds.
-_OVERLAP = 4
+# Objects that lie apart are read once each, so their bytes sum to the file's at most. Ones that
+# overlap could ask for memory without end; the factor allows objects that are read as two kinds.
+_OVERLAP = 2
+# An object takes some 300 bytes of memory, however small it is. The public MLPerf Tiny models,
+# stripped, have one in 138 bytes at most; a graph of nothing but additions has one in 14.
+_BYTES_PER_OBJECT = 12
 # An object that several places share is read once, but whoever walks the tables meets it at every
-# place. Vectors of one object could ask for work without end; the public MLPerf Tiny models,
-# stripped, come to 1.02 times their bytes at most.
-_SHARING = 64
+# place, and makes something of it. Vectors of one object could ask for work without end. With so
+# many bytes for the place itself, the public models come to 1.43 times their bytes at most, and a
+# graph of nothing but additions of equal tensors to 11 times.
+_BYTES_PER_PLACE = 48
+_SHARING = 16
+# Small files may be denser.
+_FREE_BYTES = 4_096
+_FREE_OBJECTS = 1_000
+_FREE_SHARED_BYTES = 1 << 18
 
-
-@dataclass(frozen=True)
-class Extent:
-    """Bytes of a file that hold one object.
-
-    Args:
-        start: Its first byte.
-        size_bytes: Its length.
-        kind: "vtable", "table", "string", "offsets" (a vector of objects) or "vector".
-        where: The place at which it was met first: "Model.subgraphs[0].tensors[3].name".
-    """
-
-    start: int
-    size_bytes: int
-    kind: str
-    where: str
+Tell = Callable[[str, int, int, str], None]
+"""Takes up an object: its kind ("vtable", "table", "string", "vector" or "offsets"), its first
+byte, its length in bytes, and where it was met first: "Model.subgraphs[0].tensors[3].name"."""
 
 
 @dataclass
 class _Reader:
     data: bytes
     left_bytes: int
+    left_objects: int
     left_shared_bytes: int
-    extents: list[Extent] | None = None
+    tell: Tell | None = None
     vtables: dict[int, tuple[tuple[int, ...], int]] = field(default_factory=dict)
-    objects: dict[tuple[int, str], tuple[Any, int]] = field(default_factory=dict)
+    # By kind and place: the object, and what it took of `left_shared_bytes`.
+    objects: dict[str, dict[int, tuple[Any, int]]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
     def number(self, kind: str, position: int, where: str) -> Any:
@@ -64,21 +63,21 @@ class _Reader:
                 "The file is truncated or damaged: copy or convert it again."
             )
 
-    def spend(self, start: int, size_bytes: int, kind: str, where: str) -> None:
+    def spend(self, kind: str, start: int, size_bytes: int, where: str) -> None:
         """Account for an object that is read."""
         self.left_bytes -= size_bytes
+        self.left_objects -= 1
+        if min(self.left_bytes, self.left_objects) < 0:
+            raise _overlapping(where)
         self.spend_again(size_bytes, where)
-        if self.extents is not None:
-            self.extents.append(Extent(start, size_bytes, kind, where))
+        if self.tell is not None:
+            self.tell(kind, start, size_bytes, where)
 
     def spend_again(self, size_bytes: int, where: str) -> None:
-        """Account for an object that was read before."""
+        """Account for an object that is met, be it read before or not."""
         self.left_shared_bytes -= size_bytes
-        if min(self.left_bytes, self.left_shared_bytes) < 0:
-            raise FlatbufferError(
-                f"`data` must hold objects that lie apart, received ones that overlap, at {where}. "
-                "The file is damaged: copy or convert it again."
-            )
+        if self.left_shared_bytes < 0:
+            raise _overlapping(where)
 
     def follow(self, position: int, where: str) -> int:
         """The place that the offset at `position` leads to."""
@@ -93,18 +92,20 @@ class _Reader:
     def value(self, kind: str, position: int, where: str) -> Any:
         """The object of `kind` that the offset at `position` leads to."""
         target = self.follow(position, where)
-        if (target, kind) in self.objects:
-            result, size_bytes = self.objects[target, kind]
+        known = self.objects.setdefault(kind, {})
+        if target in known:
+            result, size_bytes = known[target]
             self.spend_again(size_bytes, where)
             return result
         before_bytes = self.left_shared_bytes
+        self.spend_again(_BYTES_PER_PLACE, where)
         if kind.startswith("["):
             result = self.vector(kind[1:-1], target, where)
         elif kind == "string":
             result = self.string(target, where)
         else:
             result = self.table(kind, target, where)
-        self.objects[target, kind] = result, before_bytes - self.left_shared_bytes
+        known[target] = result, before_bytes - self.left_shared_bytes
         return result
 
     def vector(self, kind: str, position: int, where: str) -> Any:
@@ -113,7 +114,7 @@ class _Reader:
         start = position + 4
         self.check(start, count * width, f"the {count} elements of {where}")
         what = "vector" if kind in NUMBERS else "offsets"
-        self.spend(position, 4 + count * width, what, where)
+        self.spend(what, position, 4 + count * width, where)
         if kind in NUMBERS:
             return Vector(kind, self.data[start : start + count * width])
         return tuple(self.value(kind, start + 4 * i, f"{where}[{i}]") for i in range(count))
@@ -126,7 +127,7 @@ class _Reader:
                 f"`data` must end the string {where} with a 0, received another byte at {end}. "
                 "The file is damaged: copy or convert it again."
             )
-        self.spend(position, 5 + length, "string", where)
+        self.spend("string", position, 5 + length, where)
         return self.data[position + 4 : end]
 
     def vtable(self, position: int, where: str) -> tuple[tuple[int, ...], int]:
@@ -141,7 +142,7 @@ class _Reader:
                     "The file is damaged: copy or convert it again."
                 )
             self.check(position, size, f"the vtable of {where}")
-            self.spend(position, size, "vtable", where)
+            self.spend("vtable", position, size, where)
             slots = struct.unpack_from(f"<{size // 2 - 2}H", self.data, position + 4)
             self.vtables[position] = slots, table_bytes
         return self.vtables[position]
@@ -149,7 +150,7 @@ class _Reader:
     def table(self, kind: str, position: int, where: str) -> Table:
         slots, table_bytes = self.vtable(position - self.number("i32", position, where), where)
         self.check(position, table_bytes, where)
-        self.spend(position, table_bytes, "table", where)
+        self.spend("table", position, table_bytes, where)
         known = TABLES.get(kind, ())
         fields: dict[str, Any] = {}
         for slot, offset in enumerate(slots):
@@ -187,12 +188,19 @@ class _Reader:
         fields[spec.name] = self.value(kind, position, where)
 
 
-def decode(data: bytes, extents: list[Extent] | None = None) -> tuple[Table, tuple[str, ...]]:
+def _overlapping(where: str) -> FlatbufferError:
+    return FlatbufferError(
+        f"`data` must hold objects that lie apart, received ones that overlap, at {where}. "
+        "The file is damaged: copy or convert it again."
+    )
+
+
+def decode(data: bytes, tell: Tell | None = None) -> tuple[Table, tuple[str, ...]]:
     """Read a .tflite file, every offset checked.
 
     Args:
         data: The bytes of the file.
-        extents: Takes up where each object lies, in the order of reading; None to leave it out.
+        tell: Told of each object that is read, in the order of reading.
 
     Returns:
         The `Model` table, and the places of what a newer schema put there and this one cannot read.
@@ -211,6 +219,12 @@ def decode(data: bytes, extents: list[Extent] | None = None) -> tuple[Table, tup
             f"`data` must be a .tflite file, with TFL3 at byte 4, received {data[4:8]!r} in "
             f"{len(data)} bytes. Give the bytes of a converted node."
         )
-    reader = _Reader(data, _OVERLAP * len(data), _SHARING * len(data), extents)
+    reader = _Reader(
+        data,
+        _FREE_BYTES + _OVERLAP * len(data),
+        _FREE_OBJECTS + len(data) // _BYTES_PER_OBJECT,
+        _FREE_SHARED_BYTES + _SHARING * len(data),
+        tell,
+    )
     model = reader.value("Model", 0, "Model")
     return model, tuple(reader.unread)

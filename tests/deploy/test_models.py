@@ -341,8 +341,15 @@ DENSE = ("FULLY_CONNECTED", [0, 2, -1], [1])
             "The inputs of the model cannot be used. `shape` must hold sizes of at least 1",
         ),
         (model(INT8_ENDS, [], [0], [1]), "operators are expected, received 0"),
-        (model(INT8_ENDS, [("NEG", [0], [1])] * 2_001, [0], [1]), "received 2,001"),
-        (model([INT8_ENDS[0]] * 2_001, [("NEG", [0], [1])], [0], [1]), "received 2,001"),
+        (
+            model(INT8_ENDS, [("NEG", [0], [1])] * 2_001, [0], [1]),
+            "operators are expected, received 2,001",
+        ),
+        (
+            model([tensor("INT8", 1, i + 1) for i in range(2_001)],
+                  [("NEG", [0], [1])], [0], [1]),
+            "computed tensors are expected, received 2,001",
+        ),
         (model(INT8_ENDS, [("NEG", [0], [])], [0], [1]), "an output of operator 0, NEG"),
         (model(INT8_ENDS, [("FULLY_CONNECTED", [0], [1])], [0], [1]), "input 1 of operator 0"),
         (

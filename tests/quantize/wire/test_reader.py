@@ -159,8 +159,3 @@ def test_damaged_files_take_little_memory(trunk_bytes):
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 1 << 20
-
-
-def test_damaged_public_models_end_in_one_error(shared):
-    for seed, path in enumerate(sorted((shared / "models").glob("*.tflite"))):
-        assert_only_flatbuffer_errors(decode, path.read_bytes(), 150, seed)
