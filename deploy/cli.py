@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TextIO
 
-from deploy.commands import boards, check, demo, init, quantize, run
+from deploy.commands import boards, check, demo, diff, init, quantize, run
 from deploy.commands.usage import (
     EXIT_CODES,
     FITS,
@@ -29,6 +29,7 @@ from deploy.commands.usage import (
 COMMANDS: dict[str, ModuleType] = {
     "init": init,
     "check": check,
+    "diff": diff,
     "boards": boards,
     "quantize": quantize,
     "run": run,
