@@ -40,12 +40,6 @@ class BudgetFile:
     baseline: Path | None = None
 
     @property
-    def bundle(self) -> Path | None:
-        """The only path of the only bundle; None where there are none or several."""
-        paths = [path for several in self.bundles.values() for path in several]
-        return paths[0] if len(paths) == 1 else None
-
-    @property
     def checks(self) -> tuple[Check, ...]:
         """The checks, each for one bundle."""
         return self.for_bundles(self.asked)

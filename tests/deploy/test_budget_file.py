@@ -57,7 +57,7 @@ def written(folder: Path, text: str, name: str = "keras-tree.toml") -> Path:
 
 def test_a_whole_file(tmp_path):
     file = read_budget_file(written(tmp_path, WHOLE))
-    assert file.bundle == tmp_path / "build/bundle"
+    assert file.bundles == {"": (tmp_path / "build/bundle",)}
     kws, gate, esp = file.checks
     assert (kws.name, kws.board.name, kws.tasks) == ("kws-only", "nano33ble", ("kws", "wake"))
     assert (kws.rom_limit_bytes, kws.ram_limit_bytes) == (300 * 1024, 64 * 1024)
@@ -219,7 +219,6 @@ def test_every_bundle_is_checked_on_every_board(tmp_path):
         ("kws on nano33ble", "kws"), ("both on nano33ble", "both"),
         ("kws on pico", "kws"), ("both on pico", "both"),
     ]  # fmt: skip
-    assert file.bundle is None
 
 
 def test_settings_of_the_project_hold_for_every_check(tmp_path):
@@ -262,7 +261,7 @@ bundle = "both"
 def test_the_only_bundle_needs_no_name_in_checks(tmp_path):
     text = '[[bundle]]\nname = "kws"\npath = "k"\n[[check]]\nboard = "pico"\nbundle = "kws"\n'
     file = read_budget_file(written(tmp_path, text))
-    assert (file.bundles, file.bundle) == ({"kws": (tmp_path / "k",)}, tmp_path / "k")
+    assert file.bundles == {"kws": (tmp_path / "k",)}
     assert names(file) == [("pico", "")]
     file = read_budget_file(written(tmp_path, '[project]\nbundle = ["a", "b.tflite"]\n'))
     assert file.bundles == {"": (tmp_path / "a", tmp_path / "b.tflite")}
@@ -447,3 +446,34 @@ GROWTH = "[project]\nallow_growth = "
 )  # fmt: skip
 def test_a_mistake_in_the_newer_keys(tmp_path, text, said):
     test_a_mistake_names_the_file_the_place_and_the_key(tmp_path, text, said)
+
+
+ODD = [
+    "true", "-1", "0", "3", "1.5", "nan", "inf", "1979-05-27", "[]", "[[]]", "{}", '[{ a = 1 }]',
+    "''", "' '", "'\\t'", "'all'", "'5 %'", "'1 KiB'", "'9 ms'", "'-1 KiB'", "'pico'", "[1, 'a']",
+    "{ rom = [] }", "{ ram = '1 %' }", "9" * 30, "'x.toml'", '"\\u0000"', "'\u202e'",
+]  # fmt: skip
+PLACES = {
+    "[project]": budget_file.PROJECT_KEYS,
+    "[[bundle]]\nname = 'a'\npath = 'a'": budget_file.BUNDLE_KEYS,
+    "[[board]]\nuse = 'pico'": budget_file.USE_KEYS,
+    "[[board]]\nname = 'x'\nbase = 'pico'": budget_file.OWN_KEYS,
+    "[[check]]\nboard = 'pico'": budget_file.CHECK_KEYS,
+    "": budget_file.TABLES,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_any_value_of_any_key_is_read_or_named_in_an_error(tmp_path, place):
+    path, refused = tmp_path / "keras-tree.toml", 0
+    for key in PLACES[place]:
+        start = "\n".join(row for row in place.split("\n") if not row.startswith(f"{key} ="))
+        for value in ODD:
+            try:
+                file = budget_file.budget_file_from(f"{start}\n{key} = {value}\n", path)
+            except BudgetError as error:
+                told, refused = str(error), refused + 1
+            else:
+                told = str(file.path)
+            assert str(path) in told, (key, value)
+    assert refused > len(PLACES[place]) * len(ODD) / 3

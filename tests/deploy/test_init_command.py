@@ -53,7 +53,7 @@ def test_the_file_reads_back_and_passes_the_check(project, device_bundle, capsys
     assert out.endswith("next: keras-tree check\n")
     file = read_budget_file(project / "keras-tree.toml")
     (one,) = file.checks
-    assert (file.bundle, one.name) == (project / "build" / "device", board)
+    assert (file.bundles, one.name) == ({"": (project / "build" / "device",)}, board)
     assert_limits_are_25_percent_above(one, judge(device_bundle, Check(board, load_board(board))))
     assert main(["check"]) == 0
     assert board in capsys.readouterr().out
@@ -104,7 +104,8 @@ def test_without_a_bundle_the_only_one_below(project, capsys):
 def test_in_the_bundle_itself(project, monkeypatch):
     monkeypatch.chdir(project / "build" / "device")
     assert main(["init", "--board", "pico", "--output", str(project / "keras-tree.toml")]) == 0
-    assert read_budget_file(project / "keras-tree.toml").bundle == project / "build" / "device"
+    file = read_budget_file(project / "keras-tree.toml")
+    assert file.bundles[""] == (project / "build" / "device",)
 
 
 def test_models_that_stand_on_one_device(project):
@@ -172,7 +173,7 @@ def test_quotes_and_other_letters_in_a_path(project):
     strange = 'de "vi" \\ # ce é'
     shutil.copytree("build/device", strange)
     assert main(["init", strange, "--board", "pico"]) == 0
-    assert read_budget_file(Path("keras-tree.toml")).bundle == Path(strange)
+    assert read_budget_file(Path("keras-tree.toml")).bundles[""] == (Path(strange),)
     assert main(["check"]) == 0
 
 
