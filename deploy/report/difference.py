@@ -97,13 +97,12 @@ def _row(change: Change, name: str) -> tuple[str, ...]:
 
 
 def _painted(rows: list[tuple[str, ...]], width: int, paint: Paint) -> Iterator[str]:
-    """A table whose lines are coloured by the sign that they begin with."""
+    """A table whose lines are coloured by the sign of the change that they begin with."""
+    delta_width = max(len(row[0]) for row in rows)
     for number, line in enumerate(columns(rows, _FIGURES, width)):
-        sign = line.lstrip()[:1]
-        if number == 0:
-            yield paint(line, "heading")
-        else:
-            yield paint(line, {"+": "close", "-": "fits"}[sign]) if sign in "+-" else line
+        sign = line[:delta_width].lstrip()[:1]
+        style = "heading" if number == 0 else {"+": "close", "-": "fits"}.get(sign)
+        yield line if style is None else paint(line, style)
 
 
 def _checks(difference: Difference, width: int, paint: Paint) -> Iterator[str]:

@@ -32,6 +32,7 @@ def files(tmp_path, monkeypatch, device_bundle) -> Path:
     """Bundles, files, reports and baselines of two states: the new one has a larger trunk."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     trunk = device_bundle.nodes["trunk"]
     # Bytes behind the root table's last are read by nobody, and are stored all the same.
     larger = replace(trunk, data=trunk.data + bytes(320), unstripped_bytes=len(trunk.data) + 320)
@@ -246,6 +247,22 @@ def test_every_diff_of_the_guide_works(files, capsys, command):
     shutil.copy("new_report.json", "report.json")
     assert main(shlex.split(command)[1:]) == 0
     assert "+320" in capsys.readouterr().out.replace('"delta": 320', "+320")
+
+
+def test_every_check_of_the_guide_works(files, capsys):
+    shutil.copytree("build/old", "build/bundle")
+    Path("keras-tree.toml").write_text(
+        '[project]\nbundle = "build/bundle"\nallow_growth = "319 B"\n[[board]]\nuse = "nano33ble"\n'
+    )
+    checks = [command for command in commands_of_the_guide() if " check " in command]
+    assert any("--write-baseline" in command for command in checks)
+    for command in checks:  # the first one writes the baseline that the others read
+        assert main(shlex.split(command)[1:]) == 0, command
+        assert set(read_baseline("baseline.json").checks) == {"nano33ble"}, command
+    shutil.rmtree("build/bundle")
+    shutil.copytree("build/new", "build/bundle")
+    assert main(["check", "--baseline", "baseline.json"]) == 1
+    assert "GREW" in capsys.readouterr().out
 
 
 def test_the_file_of_the_guide_is_a_baseline(tmp_path):

@@ -481,11 +481,18 @@ def test_names_of_strangers_are_no_markup():
 
 
 def test_a_long_name_keeps_the_table_in_order():
-    name = "a-node-of-a-very-long-name-" * 6
+    name = "-a-node-of-a-very-long-name-" * 6
     old = baseline("old", x=(1, {name: 1}))
     new = baseline("new", x=(1, {name: 2}))
-    lines = terminal.render(compare(old, new), width=72).splitlines()
-    assert sum(name in line for line in lines) == 1
+    text = terminal.render(compare(old, new), width=72)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 72
+    assert name in "".join(line.strip() for line in lines)
+    # Only the lines of changes are coloured, not the rest of a name that begins with a dash.
+    coloured = terminal.render(compare(old, new), width=72, colour=True).splitlines()
+    assert [line for line in coloured if line.lstrip().startswith("-")]
+    assert sum("\x1b[33m" in line for line in coloured) == 2  # the node, the total
+    assert sum("\x1b[32m" in line for line in coloured) == 0
 
 
 def test_a_task_that_takes_another_path_is_said():
