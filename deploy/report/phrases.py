@@ -255,7 +255,7 @@ def time_parts(latency: Latency) -> list[str]:
 
 
 def second_opinion(latency: Latency) -> str:
-    """What the instruction counts say of a time; empty where there are none."""
+    """The instructions behind a time, and what MACs say of it; empty where there are none."""
     if latency.instructions is None:
         return ""
     told = f"{latency.instructions:,} instructions"
@@ -263,7 +263,7 @@ def second_opinion(latency: Latency) -> str:
         return told
     # Plus nothing, so that no change is never "-0.0".
     change = round(100 * (latency.second_microseconds / latency.microseconds - 1), 1) + 0.0
-    return f"{told}, by which {format_microseconds(latency.second_microseconds)} ({change:+.1f}%)"
+    return f"{told}; by MACs {format_microseconds(latency.second_microseconds)} ({change:+.1f}%)"
 
 
 def finding(one: Finding) -> str:

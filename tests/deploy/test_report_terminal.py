@@ -223,7 +223,7 @@ def test_why_tells_a_time_by_node_and_operator_with_its_basis(timed) -> None:
     assert re.search(r"-- trunk +9\.10 ms +79\.1%", slowest)
     assert re.search(r"-- FULLY_CONNECTED +2\.30 ms +20\.0%", slowest)
     assert "from MLPerf Tiny v1.2, 4 models" in text
-    assert "second opinion: 588,800 instructions, by which 12.1 ms (+5.0%)" in text
+    assert "second opinion: 588,800 instructions; by MACs 12.1 ms (+5.0%)" in text
 
 
 @pytest.mark.parametrize("name", ["a", "a name of more than forty columns, which none can hold"])
