@@ -23,6 +23,7 @@ from latency_counts import (
     model_macs,
     operator_instructions,
     other_instructions,
+    predicted,
     rounded_costs,
     works,
 )
@@ -240,6 +241,13 @@ def is_as_stated() -> bool:
         low, high = entry["error_percent"]
         found_low, found_high = found_band(core, build, chip)
         found = cycles_per_instruction(rows_of(core, chip, "fit"), build)
+        for row in rows_of(core, chip, "check"):
+            off = [
+                100 * (cycles(row, m) / (found * predicted(m, build)) - 1)
+                for m in _MODELS
+                if m in row["milliseconds"]
+            ]
+            sound &= low <= min(off) and max(off) <= high
         sound &= math.isclose(entry["cycles_per_instruction"], found, rel_tol=1e-3)
         sound &= low <= found_low and found_high <= high
     return sound
