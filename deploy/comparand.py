@@ -183,7 +183,7 @@ def _edge_contracts(bundle: Bundle) -> list[Contract]:
     contracts = []
     for task in bundle.tasks.values():
         first, last = bundle.nodes[task.path[0]], bundle.nodes[task.path[-1]]
-        fed = f"{_spec(first.input)}, {_normalized(bundle.input_normalization)}"
+        fed = ", ".join([_spec(first.input), *_normalized(bundle.input_normalization)])
         read = ", ".join([_spec(last.output), *_labelled(task.labels)])
         contracts += [Contract("input", first.name, fed), Contract("output", last.name, read)]
     return contracts
@@ -199,8 +199,11 @@ def _described(dtype: str, shape: Sequence[int], scale: float, zero_point: int) 
     return f"{dtype} {sizes}, scale {scale:.9g}, zero point {zero_point}"
 
 
-def _normalized(normalization: InputNormalization) -> str:
-    return f"raw * {normalization.scale:.9g} + {normalization.offset:.9g}"
+def _normalized(normalization: InputNormalization) -> list[str]:
+    """How a raw sample becomes the input; nothing where it is taken as it is."""
+    if (normalization.scale, normalization.offset) == (1.0, 0.0):
+        return []
+    return [f"raw * {normalization.scale:.9g} + {normalization.offset:.9g}"]
 
 
 def _labelled(labels: Sequence[str]) -> list[str]:

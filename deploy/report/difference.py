@@ -47,9 +47,10 @@ def render(difference: Difference, *, width: int = 80, colour: bool = False) -> 
 
 
 def _no_difference(difference: Difference) -> str:
+    told = phrases.no_difference(difference)
     if difference.model is None:
-        return "no difference"
-    return f"no difference; the model has {phrases.figure(difference.model.new)} bytes"
+        return told
+    return f"{told}; the model has {phrases.figure(difference.model.new)} bytes"
 
 
 def _contracts(difference: Difference, width: int, paint: Paint) -> Iterator[str]:

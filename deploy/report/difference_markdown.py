@@ -37,7 +37,7 @@ def _title(difference: Difference) -> str:
     if difference.too_much:
         return f"{' and '.join(dict.fromkeys(one.memory for one in difference.too_much))} grew"
     if difference.is_none:
-        return "no difference"
+        return phrases.no_difference(difference)
     return "the model" if difference.model is None else f"model {_delta(difference.model)}"
 
 

@@ -47,6 +47,12 @@ def unchanged(count: int) -> str:
     return "1 unchanged node" if count == 1 else f"{count} unchanged nodes"
 
 
+def no_difference(difference: Difference) -> str:
+    """What may be said where nothing differs: of a baseline's nodes only the sizes are known."""
+    is_known = all(node.has_same_content for node in difference.nodes)
+    return "no difference" if is_known else "no difference in size"
+
+
 def operator(change: OperatorChange) -> str:
     """Such as "SOFTMAX (6,939 on nano33ble)"; without boards only the name."""
     sizes = list(change.rom_bytes.items())

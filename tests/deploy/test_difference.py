@@ -24,7 +24,7 @@ from deploy.difference import DifferenceError, compare
 from deploy.report import as_json, difference_json, difference_markdown
 from deploy.report import difference as terminal
 from deploy.units import parse_allowance
-from quantize.bundle import Score
+from quantize.bundle import InputNormalization, Score
 
 SEAM = "int8 1x4x4x8, scale {}, zero point -128"
 
@@ -275,6 +275,13 @@ def test_many_labels_are_compared_too(device_bundle, count):
     assert compare(labelled("a"), labelled("a")).contracts == ()
     (contract,) = compare(labelled("a"), labelled("b")).contracts
     assert len(contract.new) < 250
+
+
+def test_samples_that_are_taken_as_they_are(device_bundle):
+    plain = replace(device_bundle, input_normalization=InputNormalization())
+    (contract,) = compare(comparand(plain), comparand(device_bundle)).contracts
+    assert "raw" not in contract.old
+    assert contract.new.startswith(contract.old)
 
 
 def test_scores_of_real_bundles(device_bundle):
