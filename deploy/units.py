@@ -17,6 +17,7 @@ _AMBIGUOUS = {"k": "KiB", "K": "KiB", "Kb": "KiB", "KB": "KiB", "kb": "KiB"} | {
 }  # fmt: skip
 _MICROSECONDS = {"us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6}
 _TOO_LARGE = 2**53  # no memory, and the last number that every JSON reader counts to
+_MOST_PERCENT = 1_000_000
 _HOW_TO_WRITE = 'Write a number and a unit: "200 KiB", "1.5 MiB" or "4096 B".'
 _PATTERN = re.compile(r"\s*([+-]?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 
@@ -153,7 +154,13 @@ def parse_allowance(value: str | int, name: str, of_time: bool = False) -> Allow
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*", str(value))
     if match:
-        return Allowance(percent=float(match[1]), text=f"{float(match[1]):g} %")
+        percent = float(match[1])
+        if percent > _MOST_PERCENT:
+            raise UnitError(
+                f"`{name}` must be a share of at most {_MOST_PERCENT:,} %, received {value!r}. "
+                'Write for example "5 %".'
+            )
+        return Allowance(percent=percent, text=f"{percent:g} %")
     if of_time:
         time_us = parse_microseconds(str(value), name)
         return Allowance(amount=time_us, text=format_microseconds(time_us))

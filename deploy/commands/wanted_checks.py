@@ -80,7 +80,9 @@ def loaded_bundles(arguments: argparse.Namespace, file: BudgetFile | None) -> di
     if arguments.bundle:
         return {"": load_models(arguments.bundle)}
     if file is not None and file.bundles:
-        return {name: load_models(paths) for name, paths in file.bundles.items()}
+        loaded = {name: load_models(paths) for name, paths in file.bundles.items()}
+        # The report tells bundles apart by their names, the file by those that it gives.
+        return {name: replace(one, name=name or one.name) for name, one in loaded.items()}
     missing = f"{file.path} has no `bundle` under [project]" if file else "there is no budget file"
     raise UsageError(
         f"a bundle's folder or a .tflite file is expected, none was given and {missing}. "
@@ -134,9 +136,9 @@ def _of_board(name: str, file: BudgetFile | None, arguments: argparse.Namespace)
         board = load_board(name)
         return [Check(board.name, board)]
     one = file.check_for(name)
-    if arguments.bundle or len(file.bundles) < 2:
-        return [replace(one, bundle="")]
-    return [replace(one, name=f"{bundle} on {one.name}", bundle=bundle) for bundle in file.bundles]
+    if not arguments.bundle:
+        return list(file.for_bundles([one]))
+    return [replace(one, bundle="")]
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:

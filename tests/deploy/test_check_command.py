@@ -417,3 +417,20 @@ def test_an_output_file_is_written_through_a_link(bundle_folder, tmp_path):
     assert main(["check", str(bundle_folder), "--board", "pico", "--output", "link"]) == 0
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "report").read_text().startswith("device: ")
+
+
+def test_every_bundle_of_the_file_on_every_board(bundle_folder, tmp_path, capsys):
+    tables = "".join(
+        f'[[bundle]]\nname = "{name}"\npath = "{bundle_folder}"\n' for name in ("old", "new")
+    ) + "".join(f'[[board]]\nuse = "{board}"\n' for board in ("pico", "nano33ble"))
+    (tmp_path / "keras-tree.toml").write_text(tables)
+    told = report_of(capsys)
+    assert {one["name"] for one in told["checks"]} == {
+        f"{bundle} on {board}" for bundle in ("old", "new") for board in ("pico", "nano33ble")
+    }
+    assert {bundle["name"] for bundle in told["bundles"]} == {"old", "new"}
+    one_board = report_of(capsys, "--board", "pico")
+    assert {one["name"] for one in one_board["checks"]} == {"old on pico", "new on pico"}
+    assert main(["check", str(bundle_folder)]) == 2
+    assert "has several bundles of its own (old, new)" in capsys.readouterr().err
+    assert main(["check", str(bundle_folder), "--board", "pico"]) == 0

@@ -128,7 +128,9 @@ def test_allowances(text, of_time, of_a_thousand):
     assert parse_allowance(text, "margin", of_time).of(1000) == of_a_thousand
 
 
-@pytest.mark.parametrize(("text", "of_time"), [("5", True), ("-5 %", False), ("2 KB", False)])
+@pytest.mark.parametrize(
+    ("text", "of_time"), [("5", True), ("-5 %", False), ("2 KB", False), ("9" * 400 + " %", False)]
+)
 def test_what_is_no_allowance_is_refused(text, of_time):
     with pytest.raises(UnitError, match="`margin` must"):
         parse_allowance(text, "margin", of_time)
