@@ -23,7 +23,9 @@ _SCHEMA = Path(__file__).with_name("schema.json")
 
 def render(report: BudgetReport) -> str:
     """Render a report as indented JSON without a trailing newline."""
-    return json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(as_dict(report), indent=2, ensure_ascii=False, allow_nan=False)
+    # Half a character, which a manifest may hold, cannot be written except as "\\ud800".
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def schema_text() -> str:

@@ -82,7 +82,7 @@ def _cut(lines: list[str], room: int, what: str) -> str:
 
 def _length(text: str) -> int:
     """Bytes in UTF-8: never fewer than the characters, however GitHub counts them."""
-    return len(text.encode("utf-8"))
+    return len(text.encode())
 
 
 def _checks(report: BudgetReport) -> Iterator[str]:
@@ -245,6 +245,8 @@ def _shortened(text: str, most: int = 200) -> str:
 
 def _text(text: str) -> str:
     """Escape what Markdown or HTML would read as markup, also in names that users choose."""
+    # Half a character, which a manifest may hold, cannot be written.
+    text = text.encode("utf-8", "replace").decode()
     for mark in "\\`*_|[]~":
         text = text.replace(mark, f"\\{mark}")
     # A name may mention nobody, and breaks no line of a table.

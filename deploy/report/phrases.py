@@ -255,15 +255,15 @@ def time_parts(latency: Latency) -> list[str]:
 
 
 def second_opinion(latency: Latency) -> str:
-    """The instructions behind a time, and what MACs say of it; empty where there are none."""
-    if latency.instructions is None:
-        return ""
-    told = f"{latency.instructions:,} instructions"
+    """The instructions behind a time, and what MACs say of it; empty where neither is known."""
+    count = latency.instructions
+    told = "" if count is None else f"{count:,} instructions"
     if latency.second_microseconds is None:
         return told
     # Plus nothing, so that no change is never "-0.0".
     change = round(100 * (latency.second_microseconds / latency.microseconds - 1), 1) + 0.0
-    return f"{told}; by MACs {format_microseconds(latency.second_microseconds)} ({change:+.1f}%)"
+    by_macs = f"by MACs {format_microseconds(latency.second_microseconds)} ({change:+.1f}%)"
+    return f"{told}; {by_macs}" if told else by_macs
 
 
 def finding(one: Finding) -> str:

@@ -52,7 +52,8 @@ def render(
         *(list(_lint(report, one, width, paint, why)) for one in report.bundles),
         *(block for one in report.bundles for block in _bundle(report, one, width, paint)),
     ]
-    return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks if block)
+    shown = [[paint.printable(line).rstrip() for line in block] for block in blocks if block]
+    return "\n\n".join(map("\n".join, shown))
 
 
 def _explanations(report: BudgetReport, width: int, paint: Paint, why: bool) -> Iterator[list[str]]:

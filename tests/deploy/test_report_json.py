@@ -265,3 +265,9 @@ def test_an_infinite_time_becomes_null(timed) -> None:
     text = as_json.render(replace(timed, verdicts=(verdict,)))
     assert json.loads(text)["checks"][0]["time"]["second_us"] is None
     assert "Infinity" not in text
+
+
+@pytest.mark.parametrize("name", ["\ud800", "two\nlines", "\x1b[2J", "\u2028"])
+def test_any_name_can_be_written_and_read_again(report_of, verdict_of, name: str) -> None:
+    text = as_json.render(report_of(verdict_of("nano33ble", called=name)))
+    assert json.loads(text.encode())["checks"][0]["name"] == name

@@ -99,12 +99,13 @@ def test_neither_growth_nor_time_without_them(twelve) -> None:
     assert "| time |" not in text
 
 
-@pytest.mark.parametrize("name", ["@somebody", "two\nlines", "tab\tbed"])
+@pytest.mark.parametrize("name", ["@somebody", "two\nlines", "tab\tbed", "\ud800"])
 def test_a_name_mentions_nobody_and_breaks_no_table(report_of, verdict_of, name: str) -> None:
     text = as_markdown.render(report_of(verdict_of("nano33ble", called=name)))
     assert_tables_are_well_formed(text)
     assert "@" not in text
     assert name not in text
+    text.encode()
 
 
 def many_boards(bundle, verdict_of, is_over: bool, times: int = 1) -> BudgetReport:

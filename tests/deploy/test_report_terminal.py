@@ -270,3 +270,24 @@ def test_models_that_share_nothing_claim_no_saving(report_of, verdict_of) -> Non
     text = terminal.render(report_of(replace(plain, footprint=found)))
     assert "no node is shared: a tree saves nothing" in text
     assert "the tree saves" not in text
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize(
+    "name", ["two\n::error::lines", "\x1b[2Jcleared", "\x9b31m", "bell\a", "\u202eabc", "\ud800"]
+)
+def test_a_name_gives_a_terminal_no_orders(report_of, verdict_of, name: str, colour: bool) -> None:
+    text = terminal.render(report_of(verdict_of("nano33ble", called=name)), colour=colour)
+    assert name not in text
+    text.encode()
+    kept = ANSI.sub("", text) if colour else text
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", kept)
+    assert not any(line.startswith("::") for line in text.splitlines())
+
+
+def test_a_second_opinion_without_instructions(timed) -> None:
+    first = timed.verdicts[0]
+    latency = replace(first.time.latency, instructions=None)
+    verdict = replace(first, time=replace(first.time, latency=latency))
+    text = terminal.render(replace(timed, verdicts=(verdict,)), why=True)
+    assert "second opinion: by MACs 12.1 ms (+5.0%)" in text
