@@ -28,7 +28,12 @@ from quantize.bundle import Bundle
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _ROOT = "%SRCROOT%"
-_NAMES = {"rom": "ROM", "ram": "RAM", "latency": "latency"}
+_NAMES = {"rom": "ROM", "ram": "RAM", "latency": "Latency"}
+_COUNTS = {
+    "rom": "The sum of the models, the runtime, the reserve and the margin",
+    "ram": "The sum of the arena, what the runtime needs besides, the reserve and the margin",
+    "latency": "The time of the slowest task, with the margin,",
+}
 _HELP = "docs/check.md and docs/ci.md of keras-tree say what counts and where the limits stand."
 
 
@@ -71,8 +76,7 @@ def _rules(report: BudgetReport) -> Iterator[dict[str, Any]]:
         yield _rule(
             f"{quantity}-over-budget",
             f"{name} over budget",
-            f"What the bundle takes of {name}, the margin and the reserve counted, is above the "
-            "limit of the check.",
+            f"{_COUNTS[quantity]} is above the limit.",
             "error",
         )
     for quantity in QUANTITIES:
@@ -80,7 +84,7 @@ def _rules(report: BudgetReport) -> Iterator[dict[str, Any]]:
         yield _rule(
             f"{quantity}-growth",
             f"{name} grew too much",
-            f"The {name} of a check grew against the baseline by more than `allow_growth` allows.",
+            f"{name} grew against the baseline by more than `allow_growth` allows.",
             "error",
         )
     yield _rule(
@@ -146,10 +150,14 @@ def _properties(verdict: Verdict, problem: Problem) -> dict[str, Any]:
 
 
 def _finding_results(report: BudgetReport, root: Path) -> Iterator[dict[str, Any]]:
-    """The lint's findings, at the check whose footprint the lint was given."""
+    """The lint's findings, at the check whose footprint the lint was given.
+
+    One that asks for nothing has no result: an alert that cannot be closed helps nobody.
+    """
     for bundle in report.bundles:
         check = report.widest(bundle).check
-        for finding in report.findings.get(bundle.name, ()):
+        findings = report.findings.get(bundle.name, ())
+        for finding in (one for one in findings if one.advice):
             place = _place(check, bundle, "check", root)
             nodes = [{"fullyQualifiedName": f"{bundle.name}/{one}"} for one in finding.where]
             if nodes:

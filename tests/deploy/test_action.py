@@ -177,7 +177,7 @@ def test_a_hostile_folder_is_a_folder(runner, bundle_folder, name: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["config", "board", "rom", "ram", "arguments", "install"])
-@pytest.mark.parametrize("value", HOSTILE[:4])
+@pytest.mark.parametrize("value", [HOSTILE[0], HOSTILE[2]])
 def test_a_hostile_value_runs_nothing(with_bundle, key: str, value: str) -> None:
     before = sorted(with_bundle.workspace.rglob("*"))
     if key == "install":  # stop where pip would read the text

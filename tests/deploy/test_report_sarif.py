@@ -181,6 +181,13 @@ def test_findings_point_at_the_check_they_were_made_for(two_bundles, from_file) 
     assert found["message"]["text"] == "kws: a. B."
 
 
+def test_a_finding_that_asks_for_nothing_is_no_alert(linted) -> None:
+    (first, *others) = linted.findings["demo"]
+    findings = {"demo": (replace(first, advice=""), *others)}
+    told = [one["ruleId"] for one in run_of(replace(linted, findings=findings))["results"]]
+    assert told == [one.rule for one in others]
+
+
 def test_without_a_budget_file_the_bundle_is_named(one_over) -> None:
     (result,) = run_of(one_over)["results"]
     assert place_of(result) == ("demo", 1)
