@@ -7,7 +7,7 @@
  * accumulators are int32 and wrap. No pointer needs an alignment beyond that of its type.
  *
  * A real factor is `multiplier` / 2^31 * 2^`shift`, with the multiplier in 0 ... 2^31 - 1 and the
- * shift in -31 ... 30. It is applied with two roundings: a rounding doubling high multiply (ties
+ * shift in -31 ... 31. It is applied with two roundings: a rounding doubling high multiply (ties
  * towards positive infinity), then a rounding right shift (ties away from zero).
  *
  * In CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED the input's zero point is folded into the bias
@@ -184,7 +184,7 @@ void kt_prelu(const kt_prelu_t *op, const int8_t *input, int8_t *output);
 typedef struct {
     uint32_t rows, columns;
     int32_t multiplier; /* of input scale times beta, as 5 integer and 26 fractional bits */
-    int8_t shift;       /* 0 ... 30 */
+    int8_t shift;       /* 0 ... 31 */
     int16_t smallest_difference; /* to the row's maximum, below which an output is 0; >= -256 */
 } kt_softmax_t;
 
