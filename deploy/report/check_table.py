@@ -15,26 +15,39 @@ from deploy.report.paint import Paint
 from deploy.report.table import shortened
 from deploy.verdict import BudgetReport, Usage, Verdict
 
-_NARROWEST_BAR, _WIDEST_BAR = 5, 20
-_NARROWEST_NAME, _READABLE_NAME = 5, 12
+_WIDEST_BAR = 20
+_NARROWEST_NAME = 5
 _HEAD_OF_GROWTH = "vs base"
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which columns there are besides the name, the verdict, percentages and sizes."""
+    """Which columns there are besides the name, the verdict, percentages and sizes.
 
-    has_bars: bool
+    Args:
+        readable_name: Columns of the names at least; longer names are cut there.
+        narrowest_bar: What is inside the brackets of a bar at least; 0 for no bars.
+        has_limits: Whether limits stand behind the sizes.
+        deltas: Of which quantities the growth is shown.
+    """
+
+    readable_name: int
+    narrowest_bar: int
     has_limits: bool
     deltas: frozenset[str]
+
+    @property
+    def has_bars(self) -> bool:
+        return self.narrowest_bar > 0
 
 
 _ALL = frozenset({"rom", "ram", "time"})
 _LAYOUTS = (
-    _Layout(True, True, _ALL),
-    _Layout(False, True, _ALL),
-    _Layout(False, False, _ALL),
-    _Layout(False, False, frozenset({"rom"})),
+    _Layout(12, 5, True, _ALL),
+    _Layout(24, 3, True, _ALL),
+    _Layout(12, 0, True, _ALL),
+    _Layout(12, 0, False, _ALL),
+    _Layout(12, 0, False, frozenset({"rom"})),
 )
 
 
@@ -102,9 +115,9 @@ def _chosen(report: BudgetReport, width: int) -> tuple[_Layout, int]:
     longest = max(len(verdict.check.name) for verdict in report.verdicts)
     room = 0
     for layout in _LAYOUTS:
-        bars = 2 * _NARROWEST_BAR if layout.has_bars else 0
+        bars = 2 * layout.narrowest_bar
         room = width - _Sizes.of(report, layout).fixed(layout) - bars
-        if room >= min(longest, _READABLE_NAME):
+        if room >= min(longest, layout.readable_name):
             break
     return layout, max(_NARROWEST_NAME, min(longest, room))
 
