@@ -1,28 +1,37 @@
-"""`keras-tree boards`: which boards are known, and where every figure of one comes from."""
+"""`keras-tree boards`: which boards are known, which of them a bundle fits, and every source."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 from deploy.board import CORES, Board, BoardError, board_names, load_board
-from deploy.commands.usage import FITS, UsageError, as_usage_error, near_name
-from deploy.units import UnitError, format_bytes, parse_bytes
+from deploy.commands.usage import FITS, OVER_BUDGET, UsageError, as_usage_error, near_name
+from deploy.report.board_list import explanation, listing, ranking, ranking_json
+from deploy.units import UnitError, parse_bytes
 
-SUMMARY = "list the boards, or explain one with the source of every figure"
-USAGE = "[NAME] [--core CORE] [--min-rom SIZE] [--min-ram SIZE] [--json]"
+SUMMARY = "list the boards, rank those that a bundle fits, or explain one"
+USAGE = "[NAME] [--fits BUNDLE...] [--core CORE] [--min-rom SIZE] [--json] [options]"
 DESCRIPTION = """\
-List the built-in boards, or explain one of them (or a .toml file of your own).
+List the built-in boards, rank those that a bundle fits, or explain one of them (or a .toml file of
+your own) with the source of every figure.
 
-ROM is the slot that an application really gets, without bootloader, second slot and file system;
-RAM is the main block, because an arena cannot straddle two blocks. Budgets are held against both.
+Flash is all that the chip has; the slot is what an application really gets, without bootloader,
+second slot and file system. RAM is the main block, because an arena cannot straddle two blocks, and
+all blocks together. Budgets are held against the slot and the block.
+
+With --fits, every board is checked as `keras-tree check` does it: the smallest that fits comes
+first, and the nearest miss is told. Several bundles or .tflite files are one device's. Ends with 1
+where none fits.
 """
 EPILOG = """\
 examples:
   keras-tree boards --core cortex-m4 --min-ram "128 KiB"
+  keras-tree boards --fits build/bundle --reserve-rom "180 KiB"
+  keras-tree boards --fits kws.tflite vww.tflite --core cortex-m33
   keras-tree boards nano33ble
   keras-tree boards my-board.toml
 
@@ -34,6 +43,8 @@ a board of your own takes six lines:
   rom_slot = "960 KiB"
   ram = "96 KiB"
 """
+_FILTERS = ("core", "min_rom", "min_ram")
+_OF_FITS = ("tasks", "kernels", "reserve_rom", "reserve_ram")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,28 +52,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a board, or a .toml file")
     parser.add_argument("--core", metavar="CORE", help="only boards with this core")
     parser.add_argument("--min-rom", metavar="SIZE", help="only boards with at least this slot")
-    parser.add_argument("--min-ram", metavar="SIZE", help="only boards with at least this RAM")
+    parser.add_argument("--min-ram", metavar="SIZE", help="only boards with at least this block")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    fits = parser.add_argument_group("which boards a bundle fits")
+    fits.add_argument(
+        "--fits", nargs="+", type=Path, metavar="BUNDLE", help="bundle folders or .tflite files"
+    )
+    fits.add_argument("--tasks", metavar="A,B", help="only these tasks (default: all)")
+    fits.add_argument("--kernels", metavar="SET", help="reference, cmsis-nn or cmsis-nn-int8")
+    fits.add_argument("--reserve-rom", metavar="SIZE", help="ROM of the rest of your firmware")
+    fits.add_argument("--reserve-ram", metavar="SIZE", help="RAM of the rest of your firmware")
 
 
 def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
-    """List the boards, or explain one."""
+    """List the boards, rank them, or explain one."""
+    _refuse_what_does_not_go_together(arguments)
     if arguments.name is not None:
-        if arguments.core or arguments.min_rom or arguments.min_ram:
-            raise UsageError(
-                "`--core`, `--min-rom` and `--min-ram` filter the list, received a board's name "
-                f"besides: '{arguments.name}'. Leave out one of them."
-            )
         with as_usage_error(BoardError):
             board = load_board(arguments.name)
-        say(json.dumps(asdict(board), indent=2) if arguments.json else explain(board))
+        say(json.dumps(asdict(board), indent=2) if arguments.json else explanation(board))
         return FITS
     boards = filtered(arguments.core, arguments.min_rom, arguments.min_ram)
-    if arguments.json:
-        say(json.dumps([asdict(board) for board in boards], indent=2))
-    else:
-        say(listing(boards))
+    if arguments.fits is not None and boards:
+        return _rank(arguments, boards, say)
+    say(
+        json.dumps([asdict(board) for board in boards], indent=2)
+        if arguments.json
+        else listing(boards)
+    )
     return FITS
+
+
+def _refuse_what_does_not_go_together(arguments: argparse.Namespace) -> None:
+    given = [name for name in (*_FILTERS, "fits", *_OF_FITS) if getattr(arguments, name)]
+    options = [f"--{name.replace('_', '-')}" for name in given]
+    if arguments.name is not None and options:
+        raise UsageError(
+            f"`{options[0]}` is for the list of boards, received a board's name besides: "
+            f"'{arguments.name}'. Leave out one of them; `keras-tree check` checks one board."
+        )
+    alone = [name for name in given if name in _OF_FITS]
+    if alone and arguments.fits is None:
+        raise UsageError(
+            f"`--{alone[0].replace('_', '-')}` says what is checked, received no bundle to check. "
+            "Add `--fits BUNDLE`."
+        )
+
+
+def _rank(arguments: argparse.Namespace, boards: list[Board], say: Callable[[str], None]) -> int:
+    """Show which boards the bundle fits."""
+    from deploy.board_ranking import rank_boards
+    from deploy.budget import BudgetError
+    from deploy.footprint.cores import CoreError
+    from deploy.models import ModelError, load_models
+
+    names = [name.strip() for name in (arguments.tasks or "").split(",") if name.strip()]
+    with as_usage_error(BudgetError, CoreError, ModelError, UnitError, OSError):
+        found = rank_boards(
+            load_models(arguments.fits),
+            boards,
+            None if arguments.tasks is None else tuple(names),
+            arguments.kernels,
+            parse_bytes(arguments.reserve_rom or 0, "--reserve-rom"),
+            parse_bytes(arguments.reserve_ram or 0, "--reserve-ram"),
+        )
+    say(json.dumps(ranking_json(found), indent=2) if arguments.json else ranking(found))
+    return FITS if found.fitting else OVER_BUDGET
 
 
 def filtered(core: str | None, min_rom: str | None, min_ram: str | None) -> list[Board]:
@@ -85,69 +140,3 @@ def filtered(core: str | None, min_rom: str | None, min_ram: str | None) -> list
         and board.rom_slot_bytes >= rom_bytes
         and board.ram_bytes >= ram_bytes
     ]
-
-
-def listing(boards: list[Board]) -> str:
-    """One line per board."""
-    if not boards:
-        return (
-            "No built-in board passes these filters. A board of your own: keras-tree boards --help"
-        )
-    name_width = max(len(board.name) for board in boards)
-    core_width = max(len(board.core) for board in boards)
-    heads = f"{'clock':>8}  {'ROM':>11}  {'RAM':>11}  title"
-    lines = [f"{'board':{name_width}}  {'core':{core_width}}  {heads}"]
-    for board in boards:
-        lines.append(
-            f"{board.name:{name_width}}  {board.core:{core_width}}  {clock(board):>8}"
-            f"  {format_bytes(board.rom_slot_bytes):>11}  {format_bytes(board.ram_bytes):>11}"
-            f"  {board.title}"
-        )
-    count = "1 board" if len(boards) == 1 else f"{len(boards)} boards"
-    return "\n".join(
-        [*lines, "", f"{count}; the sources of one: keras-tree boards {boards[0].name}"]
-    )
-
-
-def explain(board: Board) -> str:
-    """Every figure of one board, and where it is stated."""
-    fpu = "no FPU" if board.fpu == "none" else f"{board.fpu}-precision FPU"
-    flash = (
-        "no flash to run from; the program is copied into RAM"
-        if board.runs_from_ram
-        else f"of {_exact(board.rom_chip_bytes)} of flash"
-    )
-    lines = [
-        f"{board.name}: {board.title}",
-        "",
-        f"  chip   {board.mcu}",
-        f"  core   {board.core} at {clock(board)}, {fpu}",
-        f"  ROM    {_exact(board.rom_slot_bytes)} for an application, {flash}",
-        f"  RAM    {_exact(board.ram_bytes)} in the main block,"
-        f" {format_bytes(board.ram_total_bytes)} in all",
-    ]
-    if board.notes:
-        lines += _wrapped("  notes  ", board.notes)
-    if board.sources:
-        lines += ["", "  sources"]
-        for source in dict.fromkeys(board.sources.values()):
-            figures = [figure for figure, stated in board.sources.items() if stated == source]
-            lines += [f"    {', '.join(figures)}", *_wrapped("      ", source)]
-    return "\n".join(lines)
-
-
-def clock(board: Board) -> str:
-    """Such as "64 MHz"."""
-    return f"{board.clock_hz / 1e6:g} MHz"
-
-
-def _exact(size_bytes: int) -> str:
-    return f"{format_bytes(size_bytes)} ({size_bytes:,} B)"
-
-
-def _wrapped(label: str, text: str, width: int = 96) -> list[str]:
-    """The text behind its label, further lines indented below it."""
-    return textwrap.wrap(
-        text, width, initial_indent=label, subsequent_indent=" " * len(label),
-        break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip

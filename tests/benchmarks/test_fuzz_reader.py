@@ -185,7 +185,8 @@ def test_no_file_takes_time_without_end(name: str, tmp_path: Path) -> None:
 def test_hostile_files_are_such_as_they_say() -> None:
     accepted = {name for name, data in HOSTILE.items() if _is_decoded(data)}
     assert accepted == {
-        "one vector in a few operators", "one name in many tensors", "one vector of scales", "many small tensors",
+        "one vector in a few operators", "one name in many tensors", "one vector of scales",
+        "many small tensors",
         "one buffer many times", "few of the smallest tables",
     }  # fmt: skip
 
