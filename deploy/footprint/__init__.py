@@ -12,16 +12,21 @@ Example:
 
 from deploy.footprint.accounting import footprint
 from deploy.footprint.footprint import Footprint, NodeFootprint, TaskFootprint
+from deploy.footprint.latency import Latency, latency
+from deploy.footprint.latency_instructions import instructions
 from deploy.footprint.ram import Arena, node_arena
 from deploy.footprint.rom import RuntimeRom, runtime_rom
 
 __all__ = [
     "Arena",
     "Footprint",
+    "Latency",
     "NodeFootprint",
     "RuntimeRom",
     "TaskFootprint",
     "footprint",
+    "instructions",
+    "latency",
     "node_arena",
     "runtime_rom",
 ]

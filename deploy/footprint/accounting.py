@@ -8,12 +8,14 @@ over its path, and a node's bytes shared out among its users sum to the ROM. The
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from deploy.board import Board
 from deploy.footprint.cores import default_kernels, measured_core
 from deploy.footprint.footprint import Footprint, NodeFootprint, TaskFootprint
-from deploy.footprint.latency import Latency, latency
+from deploy.footprint.latency import latency
+from deploy.footprint.latency_instructions import instructions
 from deploy.footprint.outside import outside_arena_bytes
 from deploy.footprint.ram import (
     NodeRam,
@@ -67,7 +69,7 @@ def footprint(
     together = _arena(rams, tuple(nodes))
     copied, copy_bytes = seam_copies([task.path for task in chosen.tasks.values()], nodes)
     paths = {
-        name: _task(task, nodes, rams, shares, latency(_nodes_of(task, nodes), board, kernels))
+        name: _timed(_task(task, nodes, rams, shares), nodes, board, kernels)
         for name, task in chosen.tasks.items()
     }
     parts = (
@@ -96,8 +98,16 @@ def footprint(
     )
 
 
-def _nodes_of(task: BundleTask, nodes: Mapping[str, Node]) -> dict[str, Node]:
-    return {name: nodes[name] for name in task.path}
+def _timed(
+    task: TaskFootprint, nodes: Mapping[str, Node], board: Board, kernels: str
+) -> TaskFootprint:
+    """The task with the time and the instructions of its path."""
+    path = {name: nodes[name] for name in task.path}
+    return replace(
+        task,
+        latency=latency(path, board, kernels),
+        instructions=instructions(path, board.core, kernels),
+    )
 
 
 def _used_nodes(bundle: Bundle) -> dict[str, Node]:
@@ -145,7 +155,6 @@ def _task(
     nodes: Mapping[str, Node],
     rams: Mapping[str, NodeRam],
     shares: Mapping[str, Mapping[str, int]],
-    time: Latency | None,
 ) -> TaskFootprint:
     # A path may come to one node twice; it is stored and allocated once.
     distinct = tuple(dict.fromkeys(task.path))
@@ -155,7 +164,6 @@ def _task(
         model_rom_bytes=sum(nodes[name].rom_bytes for name in distinct),
         share_bytes=sum(shares[name][task.name] for name in distinct),
         arena_bytes=_arena(rams, distinct).minimum_bytes,
-        latency=time,
     )
 
 

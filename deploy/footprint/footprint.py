@@ -56,6 +56,8 @@ class TaskFootprint:
             allocator.
         latency: Time of one run of this path; None where nothing was published for the core and
             the kernels.
+        instructions: Instructions that one run of this path executes, kernels compiled with -Os;
+            None where none were counted for the core and the kernels.
     """
 
     name: str
@@ -64,6 +66,7 @@ class TaskFootprint:
     share_bytes: int
     arena_bytes: int
     latency: Latency | None = None
+    instructions: int | None = None
 
     @property
     def single_model_bytes(self) -> int:
