@@ -30,6 +30,7 @@ def loaded(path: Path) -> ModuleType:
 
 made = loaded(HERE / "made_bundle.py")
 reports = loaded(HERE / "made_reports.py")
+loaded(HERE / "made_pages.py")
 action = loaded(HERE / "action_runner.py")
 verdict = made.verdict
 

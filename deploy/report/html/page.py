@@ -1,0 +1,156 @@
+"""The whole page: head with a policy that forbids every request, sections, style and script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from deploy.report import phrases
+from deploy.report.html import check_rows
+from deploy.report.html.markup import Markup, joined, tag
+from deploy.report.html.panel import panel
+from deploy.verdict import BudgetReport
+from quantize.bundle import Bundle
+
+_HERE = Path(__file__).parent
+# Charts of every check on every board would make a page of many megabytes.
+_MOST_PANELS = 12
+
+
+def page(report: BudgetReport) -> Markup:
+    """Return the document."""
+    body = tag(
+        "body",
+        tag("header", *_header(report)),
+        tag("main", *_sections(report)),
+        tag("script", _asset("script.js")),
+    )
+    return joined(
+        Markup("<!DOCTYPE html>\n"),
+        tag("html", "\n", tag("head", *_head(report)), "\n", body, "\n", lang="en"),
+    )
+
+
+def _head(report: BudgetReport) -> Iterator[Markup]:
+    style, script = _asset("style.css"), _asset("script.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; "
+        f"script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
+    )
+    yield tag("meta", charset="utf-8")
+    yield tag("meta", http_equiv="Content-Security-Policy", content=policy)
+    yield tag("meta", name="viewport", content="width=device-width, initial-scale=1")
+    yield tag("meta", name="color-scheme", content="light dark")
+    yield tag("title", f"keras-tree: {report.name}, {_word(report)}")
+    # Without an icon of its own a browser asks the server for one.
+    yield tag("link", rel="icon", href="data:,")
+    yield tag("style", style)
+
+
+@lru_cache(maxsize=2)
+def _asset(name: str) -> Markup:
+    return Markup(_HERE.joinpath(name).read_text(encoding="utf-8"))
+
+
+def _digest(content: str) -> str:
+    digest = hashlib.sha256(content.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _word(report: BudgetReport) -> str:
+    """The word of the worst check, which is the first."""
+    return phrases.verdict_word(report.verdicts[0])
+
+
+def _header(report: BudgetReport) -> Iterator[Markup]:
+    yield tag("h1", f"Budget of {report.name}")
+    badge = check_rows.verdict_badge(_word(report))
+    yield tag("p", badge, " ", phrases.outcome(report), class_="headline")
+    for bundle in report.bundles:
+        yield tag("p", f"{bundle.name}: {phrases.model_size(bundle)}.", class_="small")
+
+
+def _sections(report: BudgetReport) -> Iterator[Markup]:
+    margins = phrases.margins(report)
+    yield tag(
+        "section",
+        tag("h2", "Checks"),
+        check_rows.checks_table(report),
+        tag("p", _sentence(phrases.errors(report)), class_="caption"),
+        tag("p", _sentence(margins), class_="caption") if margins else None,
+    )
+    for heading, content in (
+        ("What is over or close, and what to do", list(check_rows.remarks(report))),
+        ("Findings", list(check_rows.findings(report))),
+    ):
+        if content:
+            yield tag("section", tag("h2", heading), *content)
+    for number, bundle in enumerate(report.bundles):
+        yield _charts(report, bundle, number)
+    yield tag("section", tag("h2", "Parts and errors"), *check_rows.parts(report))
+    notes = check_rows.notes(report)
+    if notes is not None:
+        yield tag("section", tag("h2", "Notes"), notes)
+
+
+def _charts(report: BudgetReport, bundle: Bundle, number: int) -> Markup:
+    """The widest check of a bundle; the others wait in templates until they are selected."""
+    every, shown = report.of(bundle), report.widest(bundle)
+    others = [one for one in every if one is not shown][: _MOST_PANELS - 1]
+    drawn = {id(one) for one in (shown, *others)}
+    # In the order of the table of checks.
+    verdicts = [one for one in every if id(one) in drawn]
+    panels = {one: f"bundle{number}-check{index}" for index, one in enumerate(map(id, verdicts))}
+    options = (
+        tag(
+            "option",
+            f"{one.check.name}: {phrases.verdict_word(one)}",
+            value=panels[id(one)],
+            selected=one is shown,
+            data_board=one.check.board.name,
+        )
+        for one in verdicts
+    )
+    choice = tag(
+        "label",
+        "Shown: ",
+        tag("select", *options, autocomplete="off"),
+        class_="choice",
+        hidden=True,
+    )
+    templates = (
+        tag("template", panel(one, panels[id(one)]), id=panels[id(one)])
+        for one in verdicts
+        if one is not shown
+    )
+    identity = panels[id(shown)]
+    return tag(
+        "section",
+        tag(
+            "h2",
+            f"{bundle.name} on {shown.check.board.name}",
+            class_="subject",
+            data_bundle=bundle.name,
+        ),
+        choice if len(verdicts) > 1 else None,
+        tag("p", _left_out(len(every) - len(verdicts)), class_="caption")
+        if len(every) > len(verdicts)
+        else None,
+        tag("div", panel(shown, identity), class_="panel", data_check=identity),
+        *templates,
+        class_="charts",
+    )
+
+
+def _left_out(count: int) -> str:
+    return (
+        f"Drawn are the {_MOST_PANELS} checks that are nearest to their limits, or the widest; "
+        f"{count} more are in the tables only."
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
