@@ -21,6 +21,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,7 @@ class Board:
         return self.rom_chip_bytes == 0
 
 
+@lru_cache(maxsize=1)
 def board_names() -> tuple[str, ...]:
     """Return the names of the built-in boards, sorted."""
     return tuple(sorted(path.stem for path in _BOARDS_FOLDER.glob("*.toml")))
@@ -103,10 +105,20 @@ def load_board(name_or_path: str | Path) -> Board:
         BoardError: There is no such board or file, or the file does not describe a board.
     """
     path = Path(name_or_path)
-    if isinstance(name_or_path, str) and path.suffix != ".toml":
-        path = _BOARDS_FOLDER / f"{name_or_path}.toml"
-        if name_or_path not in board_names():
-            raise BoardError(_no_board(name_or_path))
+    if not isinstance(name_or_path, str) or path.suffix == ".toml":
+        return _read(path)
+    if name_or_path not in board_names():
+        raise BoardError(_no_board(name_or_path))
+    return _built_in(name_or_path)
+
+
+@lru_cache(maxsize=256)
+def _built_in(name: str) -> Board:
+    return _read(_BOARDS_FOLDER / f"{name}.toml")
+
+
+def _read(path: Path) -> Board:
+    """Read a board's file."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

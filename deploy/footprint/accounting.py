@@ -145,7 +145,7 @@ def _node(node: Node, ram: NodeRam, share_bytes: dict[str, int]) -> NodeFootprin
         rom_bytes=node.rom_bytes,
         stripped_bytes=node.unstripped_bytes - node.rom_bytes,
         share_bytes=share_bytes,
-        arena=ram.alone(),
+        arena=ram.alone,
         recorded_arena_bytes=recorded_arena_bytes(node.data, node.arena),
     )
 

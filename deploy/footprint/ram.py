@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from deploy.footprint.arena import (
     ARENA_ALIGNMENT,
@@ -86,8 +86,9 @@ class NodeRam:
     basis: str
     is_simulated: bool
 
+    @cached_property
     def alone(self) -> Arena:
-        """Return the arena of this node by itself."""
+        """The arena of this node by itself."""
         tail = self.memory.tail_bytes(self.shared_bytes)
         planning = self.memory.planning_bytes(self.shared_bytes)
         used = self.memory.head_bytes + tail
@@ -124,9 +125,10 @@ def node_arena(
         RamError: An operator is not known and there is no recording.
         FlatbufferError: `data` is no sound `.tflite` file.
     """
-    return node_ram(data, core, kernels, fpu, recording).alone()
+    return node_ram(data, core, kernels, fpu, recording).alone
 
 
+@lru_cache(maxsize=4096)
 def node_ram(
     data: bytes,
     core: str,
@@ -186,7 +188,7 @@ def simulated_reference_bytes(data: bytes) -> int | None:
     """Return the same by simulation, None where an operator is not known."""
     if _graph_and_unknown(data)[1]:
         return None
-    return node_ram(data, "cortex-m4", "reference").alone().used_bytes
+    return node_ram(data, "cortex-m4", "reference").alone.used_bytes
 
 
 @lru_cache(maxsize=256)

@@ -330,7 +330,7 @@ def test_a_fallback_is_an_upper_bound_with_cmsis_nn() -> None:
 def test_a_node_in_parts_and_alone_agree(shared: Path) -> None:
     data = (shared / "models" / f"{MODELS['kws']}.tflite").read_bytes()
     ram = node_ram(data, "cortex-m4", "cmsis-nn")
-    arena = ram.alone()
+    arena = ram.alone
     assert ram.is_simulated
     assert arena == node_arena(data, "cortex-m4", "cmsis-nn")
     assert arena.tenant_tail_bytes == arena.tail_bytes - SHARED_BYTES
