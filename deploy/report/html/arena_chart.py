@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import pairwise
 
 from deploy.report.html.arena_picture import ArenaPicture, Block, nice_step
 from deploy.report.html.drawing import drawing, label
@@ -80,6 +80,7 @@ def arena_chart(picture: ArenaPicture, identity: str) -> Markup:
         *_blocks(picture, scale, identity),
         *_levels(picture, scale),
         *_peak(picture, scale),
+        *_sizes(picture, scale, identity),
         *_names(picture, scale),
         class_="arena",
     )
@@ -156,28 +157,37 @@ def _band(
 
 def _blocks(picture: ArenaPicture, scale: _Scale, identity: str) -> Iterator[Markup]:
     for index, block in enumerate(picture.blocks):
-        own = f"{identity}-block{index}"
-        box = {
-            "x": scale.x(block.first_column),
-            "y": scale.y(block.offset_bytes + block.size_bytes),
-            "width": scale.column * block.columns,
-            "height": scale.height(block.size_bytes),
-        }
+        box = _rectangle(block, scale)
+        name = f"{identity}-block{index}"
         hover = tag("title", block.text)
-        yield tag("rect", hover, id=own, class_=f"tile block {block.kind}", **box)
+        yield tag("rect", hover, id=name, class_=f"tile block {block.kind}", **box)
         if block.kind in ("scratch", "whole"):
             fill = f"url(#{identity}-stripes)"
-            yield tag("rect", tag("title", block.text), class_="stripes", fill=fill, **box)
-        text = _block_label(block, box["width"] - 8)
-        if text and box["height"] >= _SMALL + 5:
-            y = box["y"] + box["height"] / 2 + 4
-            x = box["x"] + box["width"] / 2
-            yield label(text, x, y, anchor="middle", class_="size", within=own)
+            yield tag("rect", class_="stripes", fill=fill, **box)
 
 
-def _block_label(block: Block, room: float) -> str:
-    size = format_bytes(block.size_bytes)
-    return size if text_width(size, _SMALL) <= room else ""
+def _sizes(picture: ArenaPicture, scale: _Scale, identity: str) -> Iterator[Markup]:
+    """How large each block is, where there is room in it."""
+    for index, block in enumerate(picture.blocks):
+        box, text = _rectangle(block, scale), format_bytes(block.size_bytes)
+        if text_width(text, _SMALL) + 8 <= box["width"] and box["height"] >= _SMALL + 5:
+            yield label(
+                text,
+                box["x"] + box["width"] / 2,
+                box["y"] + box["height"] / 2 + 4,
+                anchor="middle",
+                class_=f"size on-{block.kind}",
+                within=f"{identity}-block{index}",
+            )
+
+
+def _rectangle(block: Block, scale: _Scale) -> dict[str, float]:
+    return {
+        "x": scale.x(block.first_column),
+        "y": scale.y(block.offset_bytes + block.size_bytes),
+        "width": scale.column * block.columns,
+        "height": scale.height(block.size_bytes),
+    }
 
 
 def _levels(picture: ArenaPicture, scale: _Scale) -> Iterator[Markup]:
@@ -212,9 +222,10 @@ def _peak(picture: ArenaPicture, scale: _Scale) -> Iterator[Markup]:
     middle = x + scale.column / 2
     is_left = middle < _WIDTH / 2
     yield tag("line", x1=middle, x2=middle, y1=_TOP - 6, y2=y, class_="level peakline")
+    x = max(4.0, middle - 5) if is_left else min(_WIDTH - 4, middle + 5)
     yield label(
-        text,
-        max(4.0, middle - 5) if is_left else min(_WIDTH - 4, middle + 5),
+        fitted(text, (_WIDTH - x if is_left else x) - 4, _SIZE + 1, is_bold=True),
+        x,
         _TOP - 10,
         anchor="" if is_left else "end",
         class_="name",
@@ -238,25 +249,14 @@ def _names(picture: ArenaPicture, scale: _Scale) -> Iterator[Markup]:
                 text_anchor="end",
                 class_="tick",
             )
-    start = 0
+    starts = [index for index, column in enumerate(picture.columns) if column.is_first]
     y = bottom + scale.names
-    for index, (_, group) in enumerate(groupby(_runs(picture), key=lambda run: run[0])):
-        run = list(group)
-        x, width = scale.x(start), scale.column * len(run)
+    for index, (start, end) in enumerate(pairwise([*starts, len(picture.columns)])):
+        x, width = scale.x(start), scale.column * (end - start)
         yield tag("line", x1=x + 1, x2=x + width - 1, y1=y, y2=y, class_=f"span span{index % 2}")
-        shown = fitted(run[0][1], width - 4, _SIZE, is_bold=True)
+        shown = fitted(picture.columns[start].node, width - 4, _SIZE, is_bold=True)
         if shown:
             yield label(shown, x + width / 2, y + 16, anchor="middle", class_="name")
-        start += len(run)
-
-
-def _runs(picture: ArenaPicture) -> list[tuple[int, str]]:
-    """By column, which visit of a node it belongs to: a path may come to a node twice in a row."""
-    runs, visit = [], -1
-    for column in picture.columns:
-        visit += column.label in ("input", "whole node", "never used") or visit < 0
-        runs.append((visit, column.node))
-    return runs
 
 
 def arena_caption(picture: ArenaPicture) -> Markup:

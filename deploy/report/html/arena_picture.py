@@ -26,12 +26,14 @@ class Column:
         label: Its operator, or what happens otherwise.
         live_bytes: Sum of the buffers that are needed.
         top_bytes: Where the highest of them ends.
+        is_first: Whether the node's run begins with it.
     """
 
     node: str
     label: str
     live_bytes: int
     top_bytes: int
+    is_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,11 @@ def _timeline(verdict: Verdict, name: str) -> NodeTimeline | None:
 def _columns(name: str, timeline: NodeTimeline) -> list[Column]:
     return [
         Column(
-            name, _step_name(step, timeline), timeline.live_bytes(step), timeline.top_bytes(step)
+            name,
+            _step_name(step, timeline),
+            timeline.live_bytes(step),
+            timeline.top_bytes(step),
+            is_first=step == timeline.steps.start,
         )
         for step in timeline.steps
     ]
@@ -165,7 +171,7 @@ def _step_name(step: int, timeline: NodeTimeline) -> str:
 
 def _whole(node: NodeFootprint) -> Column:
     head = node.arena.head_bytes
-    return Column(node.name, "whole node", head, head)
+    return Column(node.name, "whole node", head, head, is_first=True)
 
 
 def _block(name: str, one: PlacedBuffer, timeline: NodeTimeline, first_column: int) -> Block:

@@ -23,8 +23,8 @@ KINDS = {
 }
 """What each kind of tile is called."""
 
-# A larger free part would leave too little of the drawing to what it is about.
-_MOST_FREE = 1.5
+# Of what is in use; a larger free part would leave too little of the drawing to what it is about.
+_MOST_FREE = 1.0
 
 
 def rom_tiles(verdict: Verdict) -> tuple[Tile, ...]:

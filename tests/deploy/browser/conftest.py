@@ -47,7 +47,7 @@ class Browser:
     def __init__(self, address: str, profile: Path) -> None:
         self._address = address
         options = {"args": [*ARGUMENTS, f"--user-data-dir={profile}"]}
-        options["binary"] = shutil.which("chromium")
+        options["binary"] = installed_browser()
         wanted = {"alwaysMatch": {"goog:chromeOptions": options, "goog:loggingPrefs": _LEVELS}}
         created = self._call("POST", "/session", {"capabilities": wanted})
         self._session = f"/session/{created['sessionId']}"
@@ -115,6 +115,12 @@ class Browser:
                 raise RuntimeError(f"{method} {path}: {error.read().decode()}") from None
 
 
+def installed_browser() -> str | None:
+    """The program by any of its names, or None."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
 def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -148,9 +154,8 @@ def running_driver(log: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One browser for all tests; they open a page of their own each."""
-    missing = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    if missing:
-        reason = f"{' and '.join(missing)} not installed: apt-get install chromium chromium-driver"
+    if installed_browser() is None or shutil.which("chromedriver") is None:
+        reason = "no chromium with its chromedriver: apt-get install chromium chromium-driver"
         if os.environ.get("KERAS_TREE_REQUIRE_SHARED"):
             pytest.fail(f"KERAS_TREE_REQUIRE_SHARED is set, but there is {reason}")
         pytest.skip(reason)
