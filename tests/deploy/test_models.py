@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+import tracemalloc
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from deploy.board import load_board
 from deploy.budget import Check, check
+from deploy.footprint import footprint
 from deploy.models import ModelError, load_models
 from quantize.bundle import Bundle
 from quantize.flatbuffer import FlatbufferError
@@ -415,3 +418,29 @@ def test_empty_golden_vectors_stand_for_none(shared: Path) -> None:
     assert len(task.golden_inputs) == len(task.golden_outputs) == 0
     assert task.golden_inputs.dtype == np.int8
     assert (task.score, task.labels) == (None, ())
+
+
+def test_reading_a_file_takes_no_more_memory_than_a_few_times_the_file(shared: Path) -> None:
+    path = public(shared, "tflm__micro_speech_quantized")
+    load_models([path])
+    tracemalloc.start()
+    load_models([path])
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 10 * 18_800
+
+
+def test_the_most_tensors_that_are_taken_are_planned_in_time(tmp_path: Path) -> None:
+    """All alive at once: planning them takes time that grows with their square."""
+    count = 1_990
+    data = model(
+        [tensor("INT8", 1, i + 1, scale=1) for i in range(count)],
+        [("CONCATENATION", range(count - 1), [count - 1])],
+        range(count - 1),
+        [count - 1],
+    )
+    bundle = load_models([written(tmp_path, data)])
+    began = time.process_time()
+    found = footprint(bundle, load_board("stm32n6570-dk"))
+    assert time.process_time() - began < 5
+    assert found.ram_bytes > count * count // 2
