@@ -157,7 +157,17 @@ def test_checks_keep_their_order_and_each_has_its_charts(twelve) -> None:
     assert len(options) == 12
     assert {*templates, shown} == set(options)
     assert shown not in templates
-    assert "1 more are in the tables only" in page.words
+    assert "the 11 others that are nearest to their limits; all 13 are in the tables" in page.words
+
+
+def test_the_more_tasks_the_fewer_checks_are_drawn(device_bundle) -> None:
+    task = device_bundle.tasks["digit"]
+    for count, drawn in ((3, 4), (12, 3), (40, 1)):
+        tasks = {f"t{i}": replace(task, name=f"t{i}") for i in range(count)}
+        text = as_html.render(on_boards(replace(device_bundle, tasks=tasks)))
+        assert text.count("<template ") == drawn - 1
+        assert text.count('class="arena"') == drawn * count
+    assert "Drawn is the check with the most tasks; all 4 are in the tables." in text
 
 
 def test_one_check_needs_no_choice(one_fit) -> None:

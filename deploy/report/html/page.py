@@ -17,7 +17,7 @@ from quantize.bundle import Bundle
 
 _HERE = Path(__file__).parent
 # Charts of every check on every board would make a page of many megabytes.
-_MOST_PANELS = 12
+_MOST_PANELS, _MOST_PATHS = 12, 36
 
 
 def page(report: BudgetReport) -> Markup:
@@ -99,7 +99,8 @@ def _sections(report: BudgetReport) -> Iterator[Markup]:
 def _charts(report: BudgetReport, bundle: Bundle, number: int) -> Markup:
     """The widest check of a bundle; the others wait in templates until they are selected."""
     every, shown = report.of(bundle), report.widest(bundle)
-    others = [one for one in every if one is not shown][: _MOST_PANELS - 1]
+    most = max(1, min(_MOST_PANELS, _MOST_PATHS // len(shown.footprint.tasks)))
+    others = [one for one in every if one is not shown][: most - 1]
     drawn = {id(one) for one in (shown, *others)}
     # In the order of the table of checks.
     verdicts = [one for one in every if id(one) in drawn]
@@ -136,7 +137,7 @@ def _charts(report: BudgetReport, bundle: Bundle, number: int) -> Markup:
             data_bundle=bundle.name,
         ),
         choice if len(verdicts) > 1 else None,
-        tag("p", _left_out(len(every) - len(verdicts)), class_="caption")
+        tag("p", _left_out(len(verdicts), len(every)), class_="caption")
         if len(every) > len(verdicts)
         else None,
         tag("div", panel(shown, identity), class_="panel", data_check=identity),
@@ -145,10 +146,12 @@ def _charts(report: BudgetReport, bundle: Bundle, number: int) -> Markup:
     )
 
 
-def _left_out(count: int) -> str:
+def _left_out(drawn: int, count: int) -> str:
+    if drawn == 1:
+        return f"Drawn is the check with the most tasks; all {count} are in the tables."
     return (
-        f"Drawn are the {_MOST_PANELS} checks that are nearest to their limits, or the widest; "
-        f"{count} more are in the tables only."
+        f"Drawn are the check with the most tasks and the {drawn - 1} others that are nearest to "
+        f"their limits; all {count} are in the tables."
     )
 
 
