@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from deploy.board import Board
 from deploy.budget import judge
 from deploy.footprint.cores import KERNEL_SETS, CoreError, check_kernels
-from deploy.verdict import Check, Usage, Verdict
+from deploy.usage import Usage
+from deploy.verdict import Check, Verdict
 from quantize.bundle import Bundle
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
-from deploy.baseline import Baseline, BaselineCheck
+from deploy.comparison.baseline import Baseline, BaselineCheck
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import CoreError
 from deploy.footprint.image import ImageError, read_image
@@ -18,7 +18,8 @@ from deploy.footprint.rom import RomError
 from deploy.lint import lint
 from deploy.next_steps import next_steps
 from deploy.units import format_bytes
-from deploy.verdict import BudgetReport, Check, Part, Timing, Usage, Verdict
+from deploy.usage import Part, Timing, Usage
+from deploy.verdict import BudgetReport, Check, Verdict
 from quantize.bundle import Bundle
 
 __all__ = ["BudgetError", "BudgetReport", "Check", "Part", "Usage", "Verdict", "check", "judge"]

@@ -18,7 +18,8 @@ from deploy.units import format_bytes, format_microseconds
 
 if TYPE_CHECKING:
     from deploy.board import Board
-    from deploy.verdict import Check, Timing, Usage
+    from deploy.usage import Timing, Usage
+    from deploy.verdict import Check
     from quantize.bundle import Bundle
 
 _SHOWN_PER_MEMORY = 3

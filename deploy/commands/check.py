@@ -63,9 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Check bundles and show the report."""
-    from deploy.baseline_file import BaselineError, baseline_text
     from deploy.board import BoardError
     from deploy.budget import BudgetError, check
+    from deploy.comparison.baseline_file import BaselineError, baseline_text
     from deploy.models import ModelError
     from deploy.units import UnitError
     from quantize.bundle import BundleError

@@ -12,8 +12,8 @@ from deploy.commands.usage import FITS, OVER_BUDGET, UsageError, as_usage_error,
 
 if TYPE_CHECKING:
     from deploy.board import Board
-    from deploy.change import Difference
-    from deploy.comparand import Comparand
+    from deploy.comparison.change import Difference
+    from deploy.comparison.comparand import Comparand
     from deploy.units import Allowance
     from quantize.bundle import Bundle
 
@@ -71,10 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Compare two sides and show the difference."""
-    from deploy.baseline_document import BaselineError
     from deploy.board import BoardError
     from deploy.commands.writing import write_atomically
-    from deploy.difference import DifferenceError, compare
+    from deploy.comparison.difference import DifferenceError, compare
+    from deploy.comparison.document import BaselineError
     from deploy.models import ModelError
     from deploy.units import UnitError
     from quantize.bundle import BundleError
@@ -108,8 +108,8 @@ def _sides(arguments: argparse.Namespace) -> tuple[Comparand, Comparand]:
     Raises:
         UsageError: A side is none of what can be compared, or an option is for bundles only.
     """
-    from deploy.baseline_document import read_document
-    from deploy.comparand import comparand_of_report
+    from deploy.comparison.comparand import comparand_of_report
+    from deploy.comparison.document import read_document
     from deploy.models import load_models
 
     paths = {"OLD": arguments.old, "NEW": arguments.new}
@@ -198,7 +198,7 @@ def _split(tasks: str) -> list[str]:
 def _of_bundle(
     bundle: Bundle, path: Path, boards: Sequence[Board], arguments: argparse.Namespace
 ) -> Comparand:
-    from deploy.comparand import BUNDLE, MODEL, comparand_of_bundle
+    from deploy.comparison.comparand import BUNDLE, MODEL, comparand_of_bundle
     from deploy.footprint.cores import CoreError
     from deploy.footprint.ram import RamError
     from deploy.footprint.rom import RomError
@@ -215,15 +215,15 @@ def _of_bundle(
 def rendered(difference: Difference, form: str, on_screen: bool = False) -> str:
     """The difference in one of the formats; coloured and as wide as the screen only on a screen."""
     if form == "json":
-        from deploy.report import difference_json
+        from deploy.report.difference import as_json
 
-        return difference_json.render(difference)
+        return as_json.render(difference)
     if form == "markdown":
-        from deploy.report import difference_markdown
+        from deploy.report.difference import as_markdown
 
-        return difference_markdown.render(difference)
+        return as_markdown.render(difference)
     from deploy.commands.rendering import screen
-    from deploy.report import difference as terminal
+    from deploy.report.difference import terminal
 
     width, colour = screen() if on_screen else (_WIDTH_OF_A_LOG, False)
     return terminal.render(difference, width=width, colour=colour)

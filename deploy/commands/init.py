@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     from deploy.board import BoardError
     from deploy.budget import BudgetError
     from deploy.budget_file import budget_file_from
-    from deploy.budget_template import budget_text
+    from deploy.budget_file.template import budget_text
     from deploy.models import ModelError, load_models
 
     output: Path = arguments.output
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
 
 def _has_our_table(pyproject: Path) -> bool:
     from deploy.budget import BudgetError
-    from deploy.budget_tables import our_table, parsed, text_of
+    from deploy.budget_file.tables import our_table, parsed, text_of
 
     try:
         return our_table(pyproject, parsed(pyproject, text_of(pyproject))) is not None
@@ -195,7 +195,7 @@ def summary(
     output: Path, paths: Sequence[Path], verdicts: dict[str, Verdict], is_chosen: bool
 ) -> list[str]:
     """What was written, and where it is over already."""
-    from deploy.budget_template import ABOVE_PERCENT, exact, latency_limit, raised
+    from deploy.budget_file.template import ABOVE_PERCENT, exact, latency_limit, raised
     from deploy.units import format_bytes, format_microseconds
 
     named = str(paths[0]) if len(paths) == 1 else f"the {len(paths)} models together"

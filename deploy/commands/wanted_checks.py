@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from deploy.commands.usage import UsageError
 
 if TYPE_CHECKING:
-    from deploy.baseline import Baseline
     from deploy.budget_file import BudgetFile
+    from deploy.comparison.baseline import Baseline
     from deploy.verdict import Check
     from quantize.bundle import Bundle
 
@@ -178,7 +178,7 @@ def wanted_baseline(arguments: argparse.Namespace, file: BudgetFile | None) -> B
     Raises:
         BaselineError: It cannot be used.
     """
-    from deploy.baseline_file import read_baseline
+    from deploy.comparison.baseline_file import read_baseline
 
     path = arguments.baseline or (file.baseline if file else None)
     if path is None:

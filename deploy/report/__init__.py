@@ -1,4 +1,4 @@
-"""Renderings of a budget report, one file each: terminal, JSON, Markdown, JUnit XML, SARIF.
+"""Renderings of a budget report, one file each: terminal, JSON, Markdown, JUnit XML, SARIF, HTML.
 
 Each has `render(report)` and returns text; none decides anything.
 
@@ -7,4 +7,4 @@ Example:
     print(terminal.render(report, width=100))
 """
 
-__all__ = ["as_json", "as_junit", "as_markdown", "as_sarif", "phrases", "terminal"]
+__all__ = ["as_html", "as_json", "as_junit", "as_markdown", "as_sarif", "phrases", "terminal"]

@@ -13,7 +13,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 
 from deploy.report.problems import Problem, figures, problems, quantities
-from deploy.verdict import BudgetReport, Usage, Verdict
+from deploy.usage import Usage
+from deploy.verdict import BudgetReport, Verdict
 
 # What an XML 1.0 document may hold (https://www.w3.org/TR/xml/#charsets); the rest cannot even be
 # written as a character reference.

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from deploy.report import growth, phrases
 from deploy.units import format_bytes
-from deploy.verdict import BudgetReport, Usage, Verdict
+from deploy.usage import Usage
+from deploy.verdict import BudgetReport, Verdict
 
 MARKER = "<!-- keras-tree -->"
 """The first line of every report."""

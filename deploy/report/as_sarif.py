@@ -23,7 +23,8 @@ from urllib.parse import quote
 
 from deploy.lint import RULES, Finding
 from deploy.report.problems import CLOSE, QUANTITIES, Problem, problems, quantities
-from deploy.verdict import BudgetReport, Check, Usage, Verdict
+from deploy.usage import Usage
+from deploy.verdict import BudgetReport, Check, Verdict
 from quantize.bundle import Bundle
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

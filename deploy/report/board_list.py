@@ -15,7 +15,8 @@ from deploy.units import format_bytes, format_microseconds
 
 if TYPE_CHECKING:
     from deploy.board_ranking import Ranking
-    from deploy.verdict import Timing, Usage, Verdict
+    from deploy.usage import Timing, Usage
+    from deploy.verdict import Verdict
 
 
 def listing(boards: Sequence[Board]) -> str:

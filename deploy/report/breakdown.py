@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from deploy.footprint.latency import Latency
 from deploy.report.table import shortened
 from deploy.units import format_microseconds
-from deploy.verdict import Part, Verdict
+from deploy.usage import Part
+from deploy.verdict import Verdict
 from quantize.bundle import Bundle
 from quantize.flatbuffer import anatomy
 

@@ -11,7 +11,8 @@ from typing import Any
 from deploy.board import Board
 from deploy.footprint import Footprint
 from deploy.report import growth, phrases
-from deploy.verdict import Timing, Usage, Verdict
+from deploy.usage import Timing, Usage
+from deploy.verdict import Verdict
 
 
 def check_as_dict(verdict: Verdict) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from deploy.report import growth, phrases
 from deploy.report.paint import Paint
 from deploy.report.table import shortened
-from deploy.verdict import BudgetReport, Usage, Verdict
+from deploy.usage import Usage
+from deploy.verdict import BudgetReport, Verdict
 
 _WIDEST_BAR = 20
 _NARROWEST_NAME = 5

@@ -6,7 +6,8 @@ What a check found earlier is in `deploy/baseline.py`; whether it grew too much 
 from __future__ import annotations
 
 from deploy.units import format_bytes, format_microseconds
-from deploy.verdict import Timing, Usage, Verdict
+from deploy.usage import Timing, Usage
+from deploy.verdict import Verdict
 
 Quantity = Usage | Timing
 

@@ -13,7 +13,8 @@ from deploy.footprint.latency import Latency
 from deploy.lint import Finding
 from deploy.report import growth
 from deploy.units import NOTHING, format_bytes, format_microseconds
-from deploy.verdict import BudgetReport, Timing, Usage, Verdict
+from deploy.usage import Timing, Usage
+from deploy.verdict import BudgetReport, Verdict
 from quantize.bundle import Bundle, Score
 
 NOT_MEASURED = "-"

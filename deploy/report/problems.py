@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from deploy.next_steps import Step
 from deploy.units import format_bytes, format_microseconds
-from deploy.verdict import Timing, Usage, Verdict
+from deploy.usage import Timing, Usage
+from deploy.verdict import Verdict
 
 QUANTITIES = ("rom", "ram", "latency")
 CLOSE = "close-to-budget"

@@ -12,7 +12,8 @@ from deploy.report import breakdown, check_table, growth, phrases
 from deploy.report.paint import Paint
 from deploy.report.table import columns, widest
 from deploy.units import format_microseconds
-from deploy.verdict import BudgetReport, Usage, Verdict
+from deploy.usage import Usage
+from deploy.verdict import BudgetReport, Verdict
 from quantize.bundle import Bundle
 
 Rows = list[tuple[str, ...]]

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.baseline import BaselineCheck
 from deploy.board import Board, load_board
+from deploy.comparison.baseline import BaselineCheck
 from deploy.footprint import Arena, Footprint, NodeFootprint, RuntimeRom, TaskFootprint
 from deploy.footprint.latency import Latency
 from deploy.units import parse_allowance
-from deploy.verdict import Check, Part, Timing, Usage, Verdict
+from deploy.usage import Part, Timing, Usage
+from deploy.verdict import Check, Verdict
 from quantize.bundle import Bundle, BundleTask, InputNormalization, Node, Score
 from quantize.tensor_spec import TensorSpec
 

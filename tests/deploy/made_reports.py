@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from made_bundle import small_bundle, verdict
 
-from deploy.baseline import BaselineCheck
+from deploy.comparison.baseline import BaselineCheck
 from deploy.lint import Finding
 from deploy.verdict import BudgetReport, Verdict
 

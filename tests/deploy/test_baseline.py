@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.baseline import BaselineCheck
-from deploy.baseline_file import BaselineError, baseline_text, read_baseline
+from deploy.comparison.baseline import BaselineCheck
+from deploy.comparison.baseline_file import BaselineError, baseline_text, read_baseline
 from deploy.footprint.latency import Latency
 from deploy.report import as_json
-from deploy.verdict import BudgetReport, Timing
+from deploy.usage import Timing
+from deploy.verdict import BudgetReport
 
 DOCUMENT = {
     "schema_version": 1,

@@ -7,7 +7,7 @@ import pytest
 
 from deploy import budget_file
 from deploy.budget import BudgetError
-from deploy.budget_file import find_budget_file, read_budget_file
+from deploy.budget_file import find_budget_file, read_budget_file, reading
 
 WHOLE = """
 [project]
@@ -414,7 +414,7 @@ GROWTH = "[project]\nallow_growth = "
         ("[project]\nmargin = '100 %'\n", "`margin` must be below 100 % of the limit"),
         ("[project]\nallocate = 'al'\n", "no allocation `al`. Did you mean `all`?"),
         (GROWTH + "'1 KB'\n", "`allow_growth` must have a unit with one meaning"),
-        (GROWTH + "'" + "9" * 400 + " %'\n", "must be a share such as"),
+        (GROWTH + "'" + "9" * 400 + " %'\n", "must be a share of at most"),
         (GROWTH + "{ flash = '1 B' }\n", "`allow_growth`: there is no key `flash`"),
         (GROWTH + "{ latency = '1 KiB' }\n", "`allow_growth.latency` must be a time"),
         ("[[bundle]]\nname='a'\n", "[[bundle]] a: `path` is expected and missing"),
@@ -454,12 +454,12 @@ ODD = [
     "{ rom = [] }", "{ ram = '1 %' }", "9" * 30, "'x.toml'", '"\\u0000"', "'\u202e'",
 ]  # fmt: skip
 PLACES = {
-    "[project]": budget_file.PROJECT_KEYS,
-    "[[bundle]]\nname = 'a'\npath = 'a'": budget_file.BUNDLE_KEYS,
-    "[[board]]\nuse = 'pico'": budget_file.USE_KEYS,
-    "[[board]]\nname = 'x'\nbase = 'pico'": budget_file.OWN_KEYS,
-    "[[check]]\nboard = 'pico'": budget_file.CHECK_KEYS,
-    "": budget_file.TABLES,
+    "[project]": reading.PROJECT_KEYS,
+    "[[bundle]]\nname = 'a'\npath = 'a'": reading.BUNDLE_KEYS,
+    "[[board]]\nuse = 'pico'": reading.USE_KEYS,
+    "[[board]]\nname = 'x'\nbase = 'pico'": reading.OWN_KEYS,
+    "[[check]]\nboard = 'pico'": reading.CHECK_KEYS,
+    "": reading.TABLES,
 }
 
 

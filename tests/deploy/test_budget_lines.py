@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.budget_lines import Place, lines_of
+from deploy.budget_file.lines import Place, lines_of
 
 if sys.version_info >= (3, 11):
     import tomllib

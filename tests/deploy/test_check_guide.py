@@ -4,8 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from deploy import budget_file
-from deploy.budget_file import budget_file_from
+from deploy.budget_file import budget_file_from, reading
 from deploy.report import as_json, as_markdown
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "check.md").read_text(encoding="utf-8")
@@ -30,10 +29,10 @@ def test_the_budget_files_of_the_guide(tmp_path):
 def test_every_key_of_the_budget_file_is_in_the_guide():
     rows = {row.split("|")[1].strip(): row for row in GUIDE.splitlines() if row.startswith("|")}
     for table, keys in (
-        ("`[project]`", budget_file.PROJECT_KEYS),
-        ("`[[bundle]]`", budget_file.BUNDLE_KEYS),
-        ("`[[board]]` with `use`", budget_file.USE_KEYS),
-        ("`[[check]]`", budget_file.CHECK_KEYS),
+        ("`[project]`", reading.PROJECT_KEYS),
+        ("`[[bundle]]`", reading.BUNDLE_KEYS),
+        ("`[[board]]` with `use`", reading.USE_KEYS),
+        ("`[[check]]`", reading.CHECK_KEYS),
     ):
         assert rows[table].split("|")[2].strip() == ", ".join(f"`{key}`" for key in keys)
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from deploy import cli
-from deploy.baseline_file import baseline_text, read_baseline
 from deploy.board import load_board
 from deploy.budget import check
 from deploy.cli import main
+from deploy.comparison.baseline_file import baseline_text, read_baseline
 from deploy.footprint.accounting import _runtime
 from deploy.footprint.rom import RomError
-from deploy.report import as_json, difference_json
+from deploy.report import as_json
+from deploy.report.difference import as_json as difference_json
 from deploy.verdict import Check
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -285,7 +286,7 @@ def test_every_key_of_the_json_is_in_the_guide(files, capsys):
 
 
 def test_the_mark_of_the_comment_is_the_one_in_the_guide():
-    from deploy.report.difference_markdown import MARKER
+    from deploy.report.difference.as_markdown import MARKER
 
     assert f"mark='{MARKER}'" in GUIDE
 

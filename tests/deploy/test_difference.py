@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from deploy.baseline import BaselineCheck
-from deploy.baseline_file import BaselineError
 from deploy.board import load_board
-from deploy.change import Change, Difference
-from deploy.comparand import (
+from deploy.comparison.baseline import BaselineCheck
+from deploy.comparison.baseline_file import BaselineError
+from deploy.comparison.change import Change, Difference
+from deploy.comparison.comparand import (
     MODEL,
     REPORT,
     BundleFacts,
@@ -20,9 +20,11 @@ from deploy.comparand import (
     comparand_of_bundle,
     comparand_of_report,
 )
-from deploy.difference import DifferenceError, compare
-from deploy.report import as_json, difference_json, difference_markdown
-from deploy.report import difference as terminal
+from deploy.comparison.difference import DifferenceError, compare
+from deploy.report import as_json
+from deploy.report.difference import as_json as difference_json
+from deploy.report.difference import as_markdown as difference_markdown
+from deploy.report.difference import terminal
 from deploy.units import parse_allowance
 from quantize.bundle import InputNormalization, Score
 

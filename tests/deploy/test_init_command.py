@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy import budget_file
 from deploy.board import load_board
 from deploy.budget import judge
-from deploy.budget_file import budget_file_from, read_budget_file
-from deploy.budget_template import budget_text, exact, latency_limit, raised
+from deploy.budget_file import budget_file_from, read_budget_file, reading
+from deploy.budget_file.template import budget_text, exact, latency_limit, raised
 from deploy.cli import main
 from deploy.units import parse_bytes, parse_microseconds
-from deploy.verdict import Check, Timing, Verdict
+from deploy.usage import Timing
+from deploy.verdict import Check, Verdict
 from quantize.bundle import Bundle
 
 
@@ -203,8 +203,8 @@ def text(device_bundle: Bundle) -> str:
 
 
 def test_the_file_shows_every_key(text):
-    tables = {"project": budget_file.PROJECT_KEYS, "bundle": budget_file.BUNDLE_KEYS}
-    tables |= {"board": budget_file.USE_KEYS, "check": budget_file.CHECK_KEYS}
+    tables = {"project": reading.PROJECT_KEYS, "bundle": reading.BUNDLE_KEYS}
+    tables |= {"board": reading.USE_KEYS, "check": reading.CHECK_KEYS}
     for table, keys in tables.items():
         part = re.search(rf"^(?:# )?\[+{table}\]+\n(.*?)(?=^(?:# )?\[)", text + "[", re.M | re.S)
         assert part, table

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from deploy import budget
-from deploy.baseline import Baseline, BaselineCheck
 from deploy.board import load_board
 from deploy.budget import BudgetError, Check, check
+from deploy.comparison.baseline import Baseline, BaselineCheck
 from deploy.footprint.latency import Latency
 from deploy.units import Allowance, parse_allowance
-from deploy.verdict import Part, Timing, Usage
+from deploy.usage import Part, Timing, Usage
 
 NANO = load_board("nano33ble")
 ROM_BYTES = 65_506  # of the hand-made bundle on a Cortex-M4

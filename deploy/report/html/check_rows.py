@@ -8,7 +8,8 @@ from deploy.report import growth, phrases
 from deploy.report.html.markup import Child, Markup, joined, tag
 from deploy.report.html.tables import folded, table
 from deploy.units import format_bytes, format_microseconds
-from deploy.verdict import BudgetReport, Timing, Usage, Verdict
+from deploy.usage import Timing, Usage
+from deploy.verdict import BudgetReport, Verdict
 
 _MARKS = {"OVER": "\N{MULTIPLICATION X}", "GREW": "\N{NORTH EAST ARROW}", "close": "!"}
 _FINDING_HEAD = ("rule", "found", "what to do", "saves")

@@ -14,7 +14,8 @@ from deploy.report.html.scatter import points, scatter
 from deploy.report.html.tables import folded, scrolled, table
 from deploy.report.html.treemap import Tile
 from deploy.units import format_bytes, format_microseconds
-from deploy.verdict import Usage, Verdict
+from deploy.usage import Usage
+from deploy.verdict import Verdict
 
 _RAM_COLOURS = 8
 _PART_HEAD = ("part", "bytes", "of the limit")

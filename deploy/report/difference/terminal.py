@@ -9,8 +9,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from deploy.change import Change, Difference
-from deploy.report import difference_phrases as phrases
+from deploy.comparison.change import Change, Difference
+from deploy.report.difference import phrases
 from deploy.report.paint import Paint
 from deploy.report.table import columns
 

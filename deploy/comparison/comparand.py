@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deploy.baseline import BaselineCheck
-from deploy.baseline_document import count_of, name_of, share_of, table, value_of
-from deploy.baseline_file import baseline_of
+from deploy.comparison.baseline import BaselineCheck
+from deploy.comparison.baseline_file import baseline_of
+from deploy.comparison.document import count_of, name_of, share_of, table, value_of
 from deploy.footprint import footprint
 
 if TYPE_CHECKING:

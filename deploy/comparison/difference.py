@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from deploy.alike import Side, sides
-from deploy.baseline import BaselineCheck
-from deploy.change import (
+from deploy.comparison.alike import Side, sides
+from deploy.comparison.baseline import BaselineCheck
+from deploy.comparison.change import (
     Change,
     CheckChange,
     ContractChange,
@@ -21,7 +21,7 @@ from deploy.change import (
     OperatorChange,
     TaskChange,
 )
-from deploy.comparand import Comparand, Contract, NodeFacts, TaskFacts
+from deploy.comparison.comparand import Comparand, Contract, NodeFacts, TaskFacts
 from deploy.units import Allowance
 
 __all__ = ["Difference", "DifferenceError", "compare"]

@@ -9,8 +9,8 @@ import json
 import math
 from typing import Any
 
-from deploy.change import Change, Difference, TaskChange
-from deploy.comparand import TaskFacts
+from deploy.comparison.change import Change, Difference, TaskChange
+from deploy.comparison.comparand import TaskFacts
 
 SCHEMA_VERSION = 1
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.baseline import Baseline, BaselineCheck
-from deploy.baseline_document import (
+from deploy.comparison.baseline import Baseline, BaselineCheck
+from deploy.comparison.document import (
     SCHEMA_VERSION,
     WRITE_IT_ANEW,
     BaselineError,

@@ -1,13 +1,12 @@
 """The budget file's tables, read key by key; every mistake names the file, table and key.
 
 What a value may look like stands here; which keys there are and what they mean is in
-`budget_file.py`, and on which line they stand in `budget_lines.py`.
+`reading.py`, and on which line they stand in `lines.py`.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.budget import BudgetError
-from deploy.budget_lines import Place
+from deploy.budget_file.lines import Place
 from deploy.footprint.cores import KERNEL_SETS
 from deploy.units import Allowance, UnitError, parse_allowance, parse_bytes, parse_microseconds
 
@@ -125,12 +124,9 @@ class Table:
 
     def _allowance(self, key: str, value: Any, of_time: bool = False) -> Allowance:
         try:
-            allowance = parse_allowance(value, key, of_time)
+            return parse_allowance(value, key, of_time)
         except UnitError as error:
             raise self.wrong(f'{error} A share is written "5 %".') from error
-        if not allowance.percent < math.inf:
-            raise self.wrong(f'`{key}` must be a share such as "5 %", received {value[:40]!r}.')
-        return allowance
 
     def choice(self, key: str, choices: Sequence[str], kind: str) -> str:
         """One of a few texts."""

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 from deploy.board import Board
 from deploy.units import format_bytes, format_microseconds
-from deploy.verdict import Timing, Usage, Verdict
+from deploy.usage import Timing, Usage
+from deploy.verdict import Verdict
 
 ABOVE_PERCENT = 25
 """How far above today's figures the limits are."""

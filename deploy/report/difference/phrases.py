@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from deploy.change import Change, CheckChange, Difference, OperatorChange, TaskChange
-from deploy.comparand import TaskFacts
+from deploy.comparison.change import Change, CheckChange, Difference, OperatorChange, TaskChange
+from deploy.comparison.comparand import TaskFacts
 from deploy.units import format_microseconds
 
 _MOST_BOARDS = 4

@@ -1,39 +1,6 @@
-"""The budget file: `keras-tree.toml`, or the table `[tool.keras-tree]` of a `pyproject.toml`.
+"""Reading a budget file: which tables and keys there are, and what each becomes.
 
-    [project]
-    bundle = "build/bundle"         # relative to this file; a list: several on one device
-    reserve_rom = "180 KiB"         # what the rest of the firmware takes: application, RTOS, radio
-    reserve_ram = "24 KiB"
-    kernels = "cmsis-nn-int8"       # left out: the best measured for each board's core
-    margin = "5 %"                  # what must stay free below every limit
-    baseline = "baseline.json"      # written by `keras-tree check --write-baseline`
-    allow_growth = "2 KiB"          # against the baseline; left out: up to the limit
-    allocate = "all"                # "one": only the path that runs lies in the arena
-
-    [[board]]
-    use = "nano33ble"               # a built-in board, or a .toml file, with limits of your own
-    rom = "400 KiB"                 # left out: the board's application slot
-    ram = "96 KiB"                  # left out: the board's main block
-    latency = "120 ms"              # left out: no limit
-    clock = "32 MHz"                # any other field of the board may be overridden
-
-    [[board]]                       # a board of your own; `rom` and `ram` are what it has
-    name = "gate-sensor"
-    core = "cortex-m4"
-    clock = "80 MHz"
-    rom = "512 KiB"
-    ram = "96 KiB"
-
-    [[check]]                       # no check at all: every board, with all tasks
-    name = "kws-only"
-    board = "nano33ble"             # a board of this file, or a built-in one
-    tasks = ["kws"]                 # or "*"
-    image = "build/firmware.elf"    # ROM is read from the linked image
-
-Several bundles are `[[bundle]]` tables with `name` and `path`, and a check names its `bundle`, or
-runs for each. What a value may look like stands in `budget_tables.py`, on which line it stands in
-`budget_lines.py`, what follows from all of it in `budget_checks.py`; limits are held against a
-bundle in `budget.py`.
+The file by an example is in the package's docstring.
 """
 
 from __future__ import annotations
@@ -46,11 +13,9 @@ from typing import Any
 from deploy.board import Board, BoardError, board_from_table, load_board, override
 from deploy.board_fields import FIELDS
 from deploy.budget import BudgetError, Check
-from deploy.budget_checks import BudgetFile
-from deploy.budget_lines import Lines, Place, lines_of
-from deploy.budget_tables import OUR_PLACE, PYPROJECT, Table, our_table, parsed, text_of
-
-__all__ = ["FILE_NAME", "BudgetFile", "budget_file_from", "find_budget_file", "read_budget_file"]
+from deploy.budget_file.checks import BudgetFile
+from deploy.budget_file.lines import Lines, Place, lines_of
+from deploy.budget_file.tables import OUR_PLACE, PYPROJECT, Table, our_table, parsed, text_of
 
 FILE_NAME = "keras-tree.toml"
 TABLES = ("project", "bundle", "board", "check")

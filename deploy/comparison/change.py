@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deploy.comparand import TaskFacts
+from deploy.comparison.comparand import TaskFacts
 from deploy.units import format_bytes
 
 # Reports may write times to a tenth of a microsecond.

@@ -11,8 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deploy.baseline import BaselineCheck
-from deploy.comparand import MODEL, BundleFacts, Comparand, Contract, NodeFacts, TaskFacts
+from deploy.comparison.baseline import BaselineCheck
+from deploy.comparison.comparand import (
+    MODEL,
+    BundleFacts,
+    Comparand,
+    Contract,
+    NodeFacts,
+    TaskFacts,
+)
 
 
 @dataclass(frozen=True)

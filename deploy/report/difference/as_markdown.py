@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from deploy.change import Change, Difference
-from deploy.report import difference_phrases as phrases
+from deploy.comparison.change import Change, Difference
+from deploy.report.difference import phrases
 
 MARKER = "<!-- keras-tree diff -->"
 _MOST_CHECKS = 12
