@@ -148,7 +148,9 @@ def _read_quantization(
     if quantization is None or not scales:
         return None
     zero_points = quantization.numbers("zeroPoint")
-    axis = quantization.get("quantizedDimension", 0)
+    # Old converters give a bias the axis of its weights (person_detect.tflite of TensorFlow Lite
+    # Micro's examples); a vector has only one.
+    axis = 0 if len(shape) == 1 else quantization.get("quantizedDimension", 0)
     channels = shape[axis] if 0 <= axis < len(shape) else 1
     if len(scales) not in (1, channels) or len(zero_points) not in (0, 1, len(scales)):
         raise FlatbufferError(

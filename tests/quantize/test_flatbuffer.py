@@ -180,6 +180,14 @@ def test_what_an_interpreter_would_trust_is_checked(trunk_bytes, path, value, wo
         read_graph(edited(trunk_bytes, set_on(path, value)))
 
 
+def test_a_bias_may_bear_the_axis_of_its_weights(trunk_bytes):
+    """As person_detect.tflite of TensorFlow Lite Micro's examples has it."""
+    change = set_on("subgraphs.0.tensors.2.quantization.quantizedDimension", 3)
+    graph = read_graph(edited(trunk_bytes, change))
+    assert graph == read_graph(trunk_bytes)
+    assert len(graph.tensors[2].quantization.scales) == 8
+
+
 def test_every_subgraph_is_checked(trunk_bytes):
     def change(model):
         model.subgraphs.append(unpack(trunk_bytes).subgraphs[0])
