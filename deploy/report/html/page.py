@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from deploy.report import phrases
 from deploy.report.html import check_rows
 from deploy.report.html.markup import Markup, joined, tag
 from deploy.report.html.panel import panel
-from deploy.verdict import BudgetReport
+from deploy.verdict import BudgetReport, Verdict
 from quantize.bundle import Bundle
 
 _HERE = Path(__file__).parent
@@ -99,44 +99,19 @@ def _sections(report: BudgetReport) -> Iterator[Markup]:
 def _charts(report: BudgetReport, bundle: Bundle, number: int) -> Markup:
     """The widest check of a bundle; the others wait in templates until they are selected."""
     every, shown = report.of(bundle), report.widest(bundle)
-    most = max(1, min(_MOST_PANELS, _MOST_PATHS // len(shown.footprint.tasks)))
-    others = [one for one in every if one is not shown][: most - 1]
-    drawn = {id(one) for one in (shown, *others)}
-    # In the order of the table of checks.
-    verdicts = [one for one in every if id(one) in drawn]
-    panels = {one: f"bundle{number}-check{index}" for index, one in enumerate(map(id, verdicts))}
-    options = (
-        tag(
-            "option",
-            f"{one.check.name}: {phrases.verdict_word(one)}",
-            value=panels[id(one)],
-            selected=one is shown,
-            data_board=one.check.board.name,
-        )
-        for one in verdicts
-    )
-    choice = tag(
-        "label",
-        "Shown: ",
-        tag("select", *options, autocomplete="off"),
-        class_="choice",
-        hidden=True,
-    )
+    verdicts = _drawn(every, shown)
+    names = {id(one): f"bundle{number}-check{index}" for index, one in enumerate(verdicts)}
+    identity = names[id(shown)]
     templates = (
-        tag("template", panel(one, panels[id(one)]), id=panels[id(one)])
+        tag("template", panel(one, names[id(one)]), id=names[id(one)])
         for one in verdicts
         if one is not shown
     )
-    identity = panels[id(shown)]
+    heading = f"{bundle.name} on {shown.check.board.name}"
     return tag(
         "section",
-        tag(
-            "h2",
-            f"{bundle.name} on {shown.check.board.name}",
-            class_="subject",
-            data_bundle=bundle.name,
-        ),
-        choice if len(verdicts) > 1 else None,
+        tag("h2", heading, class_="subject", data_bundle=bundle.name),
+        _choice(verdicts, shown, names) if len(verdicts) > 1 else None,
         tag("p", _left_out(len(verdicts), len(every)), class_="caption")
         if len(every) > len(verdicts)
         else None,
@@ -144,6 +119,30 @@ def _charts(report: BudgetReport, bundle: Bundle, number: int) -> Markup:
         *templates,
         class_="charts",
     )
+
+
+def _drawn(every: Sequence[Verdict], shown: Verdict) -> list[Verdict]:
+    """The checks whose charts are in the page, in the order of the table of checks."""
+    most = max(1, min(_MOST_PANELS, _MOST_PATHS // len(shown.footprint.tasks)))
+    others = [one for one in every if one is not shown][: most - 1]
+    drawn = {id(one) for one in (shown, *others)}
+    return [one for one in every if id(one) in drawn]
+
+
+def _choice(verdicts: Sequence[Verdict], shown: Verdict, names: Mapping[int, str]) -> Markup:
+    """What the script shows: without it there is nothing to choose."""
+    options = (
+        tag(
+            "option",
+            f"{one.check.name}: {phrases.verdict_word(one)}",
+            value=names[id(one)],
+            selected=one is shown,
+            data_board=one.check.board.name,
+        )
+        for one in verdicts
+    )
+    select = tag("select", *options, autocomplete="off")
+    return tag("label", "Shown: ", select, class_="choice", hidden=True)
 
 
 def _left_out(drawn: int, count: int) -> str:
