@@ -78,19 +78,35 @@ def test_structure_leaves_out_weights(originals: list[bytes]) -> None:
 def test_a_finding_is_told_with_its_file(
     monkeypatch: pytest.MonkeyPatch, shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    def crash(data: bytes) -> None:
-        raise ZeroDivisionError("by nothing")
-
     path = shared / "models" / "tflm__micro_speech_quantized.tflite"
-    arguments = [str(path), "--cases", "40", "--out", str(tmp_path / "found")]
+    arguments = [str(path), "--cases", "5", "--out", str(tmp_path / "found")]
     assert main(arguments) == 0
-    monkeypatch.setattr("benchmarks.fuzz_reader.examine", lambda data, folder: crash(data))
+    assert "5 cases in" in capsys.readouterr().out
+    seen: list[bytes] = []
+
+    def crash(data: bytes, folder: Path) -> str:
+        # The sound files, once as published and once stripped, come first.
+        seen.append(data)
+        if len(seen) > 2:
+            raise ZeroDivisionError("by nothing")
+        return "read"
+
+    monkeypatch.setattr("benchmarks.fuzz_reader.examine", crash)
+    assert main(arguments) == 1
+    out = capsys.readouterr().out
+    assert "5 times ZeroDivisionError at test_fuzz_reader.py:" in out
+    assert (tmp_path / "found" / "0.tflite").read_bytes() == seen[2]
+
+
+def test_a_slow_case_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("benchmarks.fuzz_reader.LONGEST_CASE_S", -1.0)
     findings = Findings()
     run_case(b"data", tmp_path, findings, traced=False)
-    ((problem, count),) = findings.errors.items()
-    assert (count, findings.examples[problem]) == (1, b"data")
-    assert problem.startswith("ZeroDivisionError at test_fuzz_reader.py:")
-    capsys.readouterr()
+    assert findings.errors == {"a case beyond the time limit": 1}
+    monkeypatch.setattr("benchmarks.fuzz_reader.MOST_MEMORY_FACTOR", -(1 << 20))
+    findings = Findings()
+    run_case(b"data", tmp_path, findings, traced=True)
+    assert findings.errors == {"memory beyond the limit": 1}
 
 
 # Files made to take memory or time.
