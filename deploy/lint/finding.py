@@ -14,7 +14,7 @@ class Finding:
         rule: Name of the rule, such as "single-user-operator"; stable, for filters and SARIF.
         where: The nodes or tasks it is about.
         text: What was found, in one sentence without a full stop, figures included.
-        advice: What to do about it, in one sentence without a full stop.
+        advice: What to do about it, in one sentence without a full stop; empty for nothing.
         memory: What doing it saves: "ROM", "RAM" or "time"; empty where only attention is due.
         saved_bytes: Bytes of that memory; 0 where only doing it tells.
         board: Name of the board on which `saved_bytes` holds; empty where it holds on all.

@@ -25,7 +25,7 @@ def strip_savings(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
             tuple(saved),
             f"strip took {format_bytes(taken)} ({percent:.0f} %) off {listed(tuple(saved))}, and "
             "every output stayed the same",
-            "nothing is left to do",
+            "",
             "ROM",
         )
     whole = {

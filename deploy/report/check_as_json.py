@@ -120,6 +120,7 @@ def _time(timing: Timing) -> dict[str, Any]:
         "by_operator": dict(latency.by_operator),
         "instructions": latency.instructions,
         "second_us": latency.second_microseconds,
+        "uncounted_percent": round(latency.uncounted_percent, 1),
         "baseline_us": timing.baseline_us,
         "growth_us": timing.growth_us,
         "allowed_growth_us": timing.allowed_growth_us,
@@ -157,6 +158,7 @@ def _tasks(found: Footprint) -> list[dict[str, Any]]:
             "single_model_bytes": task.single_model_bytes,
             "arena_bytes": task.arena_bytes,
             "latency_us": None if task.latency is None else task.latency.microseconds,
+            "instructions": task.instructions,
         }
         for task in found.tasks.values()
     ]

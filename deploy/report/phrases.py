@@ -173,7 +173,7 @@ def score_cells(score: Score | None) -> tuple[str, str, str]:
 
 
 def _metric(score: Score, value: float) -> str:
-    if math.isnan(value):
+    if not math.isfinite(value):
         return NOT_MEASURED
     return f"{100 * value:.1f}%" if score.metric == "accuracy" else f"{value:.3g}"
 
@@ -182,7 +182,7 @@ def agreement(score: Score | None) -> str:
     """Share of predictions in which int8 and float agree."""
     return (
         NOT_MEASURED
-        if score is None or math.isnan(score.agreement)
+        if score is None or not math.isfinite(score.agreement)
         else f"{100 * score.agreement:.1f}%"
     )
 
@@ -255,6 +255,21 @@ def time_parts(latency: Latency) -> list[str]:
     return [f"{name} {format_microseconds(us)}" for name, us in latency.by_node.items()]
 
 
+def unpublished_time(found: Footprint) -> str:
+    """What is known instead of a time: instructions; empty where not even they were counted."""
+    counted_paths = [
+        f"{task.name} {task.instructions:,}"
+        for task in found.tasks.values()
+        if task.instructions is not None
+    ]
+    if not counted_paths:
+        return ""
+    return (
+        f"none was published for {found.board.core} with {found.kernels} kernels; instructions of "
+        f"a path, kernels compiled with -Os: {', '.join(counted_paths)}"
+    )
+
+
 def second_opinion(latency: Latency) -> str:
     """The instructions behind a time, and what MACs say of it; empty where neither is known."""
     count = latency.instructions
@@ -269,7 +284,7 @@ def second_opinion(latency: Latency) -> str:
 
 def finding(one: Finding) -> str:
     """What was found, what to do, and what it saves."""
-    told = f"{one.text}; {one.advice}"
+    told = f"{one.text}; {one.advice}" if one.advice else one.text
     if not one.saved_bytes:
         return told
     where = f" on {one.board}" if one.board else ""

@@ -151,6 +151,9 @@ def _trees(
         breakdown.lines(breakdown.arenas(verdict), width - 10, is_sum=False, has_root=True)
     )
     if verdict.time is None:
+        yield from _labelled(
+            "time", phrases.unpublished_time(verdict.footprint), width, paint, "heading"
+        )
         return
     latency = verdict.time.latency
     yield from _labelled("time", phrases.time_sum(verdict.time), width, paint, "heading")
