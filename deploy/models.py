@@ -97,8 +97,8 @@ def _lone_file(path: Path) -> Bundle:
         node = _node(name, _content(path))
     except (FlatbufferError, ModelError) as error:
         raise ModelError(f"'{path}' cannot be checked. {error}") from error
-    none = np.zeros((0, 1), np.int8)
-    task = BundleTask(name, (name,), (), none, none)
+    no_codes = np.zeros((0, 1), np.int8)
+    task = BundleTask(name, (name,), (), no_codes, no_codes)
     return Bundle(name, {name: node}, (), {name: task}, InputNormalization(), {})
 
 

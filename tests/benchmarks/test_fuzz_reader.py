@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.damaged_files import CHANGES, damaged, structure
 from benchmarks.fuzz_reader import (
     LONGEST_CASE_S,
     Findings,
     both,
-    damaged,
     examine,
     forget,
     fuzz,
     main,
     run_case,
-    structure,
 )
 from quantize.flatbuffer import FlatbufferError, anatomy, read_graph
 from quantize.wire.encoding import Table, Vector
@@ -61,9 +60,7 @@ def test_the_same_seed_makes_the_same_cases(originals: list[bytes]) -> None:
 
 
 def test_every_kind_of_damage_changes_a_file(originals: list[bytes]) -> None:
-    from benchmarks.fuzz_reader import _CHANGES
-
-    for kind in _CHANGES:
+    for kind in CHANGES:
         some = [(kind, place, place * 3 + 1, 4 * place + 40) for place in range(1, 40)]
         assert any(damaged(originals[0], [change]) != originals[0] for change in some), kind
 
