@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from benchmarks.damaged_files import Change, cases, damaged
 from deploy.board import load_board
-from deploy.footprint import footprint, ram
+from deploy.footprint import footprint, latency_instructions, ram, shared_arena
 from deploy.footprint.ram import RamError
 from deploy.footprint.rom import RomError
 from deploy.models import ModelError, load_models
@@ -103,8 +103,12 @@ def examine(data: bytes, folder: Path) -> str:
 
 def forget() -> None:
     """Drop what the models keep of files that they have seen."""
-    for name in ("_graph_and_unknown", "_memory"):
-        getattr(ram, name).cache_clear()
+    kept = (
+        ram.node_ram, ram._graph_and_unknown, ram._memory,
+        latency_instructions._costs, latency_instructions._graph, shared_arena.share_arena,
+    )  # fmt: skip
+    for cache in kept:
+        cache.cache_clear()
 
 
 def run_case(data: bytes, folder: Path, findings: Findings, traced: bool) -> None:
