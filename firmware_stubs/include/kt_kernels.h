@@ -82,8 +82,8 @@ typedef struct {
     const int32_t *bias;       /* (out_c), input zero point folded in */
     const int32_t *multiplier; /* (out_c), or (1) where `per_channel` is 0 */
     const int8_t *shift;       /* as `multiplier` */
-    uint32_t in_c;
-    uint16_t rows, out_c;
+    uint32_t rows, in_c;
+    uint16_t out_c;
     uint8_t per_channel;
     int8_t output_zero_point;
     int8_t lowest, highest;
