@@ -1,0 +1,110 @@
+"""A bundle compiled ahead of time to C99: no interpreter, no flatbuffer at run time, no heap.
+
+Belongs here: the order of the stages. Does not belong here: any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from deploy.codegen.constants import ConstantStore
+from deploy.codegen.emit_data import data_header, data_source
+from deploy.codegen.emit_header import model_header, task_tables
+from deploy.codegen.emit_source import model_source
+from deploy.codegen.lowering.node import lower_node
+from deploy.codegen.names import CNames, c_names
+from deploy.codegen.plan import Plan, make_plan
+from deploy.codegen.program import CodegenError, CProgram, TaskProgram
+from deploy.codegen.scratch import ISAS
+from quantize.bundle import Bundle
+
+__all__ = ["compile_bundle"]
+
+
+def compile_bundle(
+    bundle: Bundle,
+    isa: str = "portable",
+    tasks: str | Iterable[str] | None = None,
+    keep_seams: bool = True,
+) -> CProgram:
+    """Compile a bundle to C.
+
+    The C calls the kernels of `firmware_stubs/include/kt_kernels.h` and computes, code for code,
+    what TensorFlow Lite Micro computes.
+
+    Args:
+        bundle: Of `quantize`, or any models of `deploy.models.load_models`.
+        isa: The kernels that it is compiled for: "portable", "dsp" (Cortex-M with the DSP
+            extension) or "mve" (Helium).
+        tasks: Names of tasks; None for all.
+        keep_seams: Whether a branch can run alone on what an earlier path left behind the trunk
+            (`kt_continue_<task>`). Without, a single path may need less memory.
+
+    Returns:
+        The sources, and what they take.
+
+    Raises:
+        CodegenError: A node holds what has no kernel; names it and says what to do.
+        BundleError: The bundle has no such task.
+    """
+    if isa not in ISAS:
+        raise CodegenError(
+            f"`isa` must be one of {', '.join(ISAS)}, received {isa!r}. "
+            "Take 'portable' for a core with neither the DSP extension nor Helium."
+        )
+    if tasks is not None:
+        bundle = bundle.select(tasks)
+    store = ConstantStore()
+    nodes = {name: lower_node(name, node.data, store, isa) for name, node in bundle.nodes.items()}
+    paths = {name: task.path for name, task in bundle.tasks.items()}
+    plan = make_plan(nodes, paths, keep_seams)
+    names = c_names(bundle.name, plan.nodes, paths)
+    offered = {name: _task(name, path, plan, names) for name, path in paths.items()}
+    constants = store.stored()
+    source = model_source(plan, names, offered, isa, task_tables(bundle, names, offered))
+    return CProgram(
+        files={
+            "kt_model.h": model_header(bundle, plan, names, offered),
+            "kt_model.c": source.text,
+            "kt_model_data.h": data_header(constants),
+            "kt_model_data.c": data_source(constants),
+        },
+        isa=isa,
+        buffer_bytes=plan.buffer_bytes,
+        plan=plan.tensors(),
+        constants=constants,
+        parameter_bytes=source.parameter_bytes,
+        kernels=frozenset(
+            call.function
+            for node in plan.nodes.values()
+            for step in node.steps
+            for call in step.calls
+        ),
+        tasks=offered,
+        node_functions={name: names.run_node(name) for name in plan.nodes},
+    )
+
+
+def _task(name: str, path: tuple[str, ...], plan: Plan, names: CNames) -> TaskProgram:
+    first, last = plan.nodes[path[0]], plan.nodes[path[-1]]
+    return TaskProgram(
+        name=name,
+        identifier=names.tasks[name],
+        enumerator=names.enumerator(name),
+        path=path,
+        input_offset=plan.offsets[path[0], first.input],
+        input_bytes=first.values[first.input].size_bytes,
+        output_offset=plan.offsets[path[-1], last.output],
+        output_bytes=last.values[last.output].size_bytes,
+        continues=_continues(name, path, plan, names),
+    )
+
+
+def _continues(name: str, path: tuple[str, ...], plan: Plan, names: CNames) -> Mapping[str, str]:
+    """A function for each kept seam on a path; the one nearest the trunk has the short name."""
+    found: dict[str, str] = {}
+    for length in range(1, len(path)):
+        if path[:length] in plan.kept and path[length - 1] not in found:
+            node = path[length - 1]
+            found[node] = names.goes_on(name, None if not found else node)
+    return found

@@ -1,0 +1,57 @@
+"""Scratch memory of the kernels, in bytes, by instruction set: the one place that states it.
+
+Belongs here: how many bytes a kernel's `scratch` argument must point to. Does not belong here:
+where they lie (`plan.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+__all__ = ["ISAS", "scratch_bytes"]
+
+ISAS = ("portable", "dsp", "mve")
+"""The instruction sets that kernels are written for; `KT_ISA_...` in `kt_kernels.h`."""
+
+Sizes = Mapping[str, int]
+
+
+def _dsp_columns(sizes: Sizes) -> int:
+    """Four widened columns, and one more of codes (kt_conv_dsp.c)."""
+    depth = sizes["in_c"] // sizes["groups"]
+    quads = -(-sizes["kernel_h"] * sizes["kernel_w"] * depth // 4)
+    return 32 * quads + (4 * quads if depth % 4 else 0)
+
+
+def _dsp_strip(sizes: Sizes) -> int:
+    """Pairs of weights, twice, and of a strip of the input (kt_depthwise_dsp.c)."""
+    width = min(8, sizes["out_w"]) if sizes["dilation_w"] == 1 else 1
+    columns = (width - 1) * sizes["stride_w"] + sizes["kernel_w"]
+    return 16 * -(-sizes["kernel_h"] // 2) * (2 * sizes["kernel_w"] + columns)
+
+
+# By instruction set and kernel; what is missing asks for none.
+_FORMULAS: dict[str, dict[str, Callable[[Sizes], int]]] = {
+    "portable": {},
+    "dsp": {
+        "kt_conv2d": _dsp_columns,
+        "kt_conv2d_1x1": lambda sizes: 32 * -(-sizes["in_c"] // 4),
+        "kt_depthwise_conv2d": _dsp_strip,
+    },
+    "mve": {},
+}
+
+
+def scratch_bytes(function: str, sizes: Sizes, isa: str) -> int:
+    """The scratch memory of one call.
+
+    Args:
+        function: The kernel, e.g. "kt_conv2d".
+        sizes: The numbers among the fields of its parameter structure.
+        isa: One of `ISAS`.
+
+    Returns:
+        Bytes; 0 where the kernel takes a null pointer.
+    """
+    formula = _FORMULAS[isa].get(function)
+    return 0 if formula is None else formula(sizes)
