@@ -1,7 +1,7 @@
 /*
  * CONV_2D with the DSP extension: four output positions at a time. The codes that each of them sees
- * are widened into a column of `scratch`, once for all output channels; then every word of weights is
- * loaded and widened once for sixteen products.
+ * are widened into a column of `scratch`, once for all output channels; then every word of weights
+ * is loaded and widened once for sixteen products.
  *
  * Scratch, in bytes, with quads = (kernel_h * kernel_w * in_c / groups + 3) / 4:
  *     kt_conv2d      32 * quads, and 4 * quads more where in_c / groups is no multiple of 4
@@ -70,10 +70,8 @@ static void kt_multiply_tail(kt_sums_t *sums, uint32_t codes, const uint32_t *co
 }
 
 /* Codes of four positions, still to be kept within the activation's range. */
-static inline kt_sums_t kt_scale_sums(const kt_conv2d_t *op, int32_t channel, kt_sums_t sums) {
-    const int32_t index = op->per_channel ? channel : 0;
-    const int32_t multiplier = op->multiplier[index], shift = op->shift[index];
-    const int32_t offset = kt_scale_offset(op->output_zero_point);
+static inline kt_sums_t kt_scale_sums(kt_sums_t sums, int32_t multiplier, int32_t shift,
+                                      int32_t offset) {
     if (kt_is_scalable(multiplier, shift)) {
         const int32_t factor = kt_factor(multiplier), right = -1 - shift;
         sums.sum0 = (uint32_t)kt_scaled(sums.sum0, factor, right, offset);
@@ -90,41 +88,51 @@ static inline kt_sums_t kt_scale_sums(const kt_conv2d_t *op, int32_t channel, kt
     return sums;
 }
 
+/* Where a channel's codes go, from the first column's place on, and their range. A column that is
+ * not in use writes to the first one's place, and before it. */
+typedef struct {
+    int32_t second, third, fourth;
+    int32_t lowest, highest;
+} kt_places_t;
+
+static inline void kt_store_codes(const kt_places_t *places, kt_sums_t codes, int8_t *output) {
+    const int32_t lowest = places->lowest, highest = places->highest;
+    if (highest - lowest == 255) {
+        output[places->fourth] = (int8_t)kt_saturate_code((int32_t)codes.sum3);
+        output[places->third] = (int8_t)kt_saturate_code((int32_t)codes.sum2);
+        output[places->second] = (int8_t)kt_saturate_code((int32_t)codes.sum1);
+        output[0] = (int8_t)kt_saturate_code((int32_t)codes.sum0);
+    } else {
+        output[places->fourth] = (int8_t)kt_clamp_code((int32_t)codes.sum3, lowest, highest);
+        output[places->third] = (int8_t)kt_clamp_code((int32_t)codes.sum2, lowest, highest);
+        output[places->second] = (int8_t)kt_clamp_code((int32_t)codes.sum1, lowest, highest);
+        output[0] = (int8_t)kt_clamp_code((int32_t)codes.sum0, lowest, highest);
+    }
+}
+
 /* One output channel after the other, for all columns. */
 static void kt_channels(const kt_conv2d_t *op, const kt_columns_t *columns, int32_t channel,
                         int32_t end, int8_t *output) {
-    const int32_t count = columns->count, whole = count & ~3, step = op->out_c;
-    /* A column that is not in use writes where the first one does, and before it. */
-    const int32_t second = columns->pixels > 1 ? step : 0;
-    const int32_t third = columns->pixels > 2 ? 2 * step : 0;
-    const int32_t fourth = columns->pixels > 3 ? 3 * step : 0;
-    const int32_t lowest = op->lowest, highest = op->highest;
-    const int is_full = highest - lowest == 255;
-    const int8_t *weights = op->weights + channel * count;
-    output += channel;
-    for (; channel < end; channel++, output++) {
-        const uint32_t bias = (uint32_t)op->bias[channel], *rest = columns->words;
-        const int8_t *tail = weights + whole;
+    const int32_t count = columns->count, step = op->out_c, pixels = columns->pixels;
+    const kt_places_t places = {pixels > 1 ? step : 0, pixels > 2 ? 2 * step : 0,
+                                pixels > 3 ? 3 * step : 0, op->lowest, op->highest};
+    const int32_t *const biases = op->bias, *const multipliers = op->multiplier;
+    const int32_t offset = kt_scale_offset(op->output_zero_point), mask = -op->per_channel;
+    const int8_t *const shifts = op->shift, *weights = op->weights + channel * count;
+    for (; channel < end; channel++) {
+        const uint32_t bias = (uint32_t)biases[channel], *rest = columns->words;
+        const int32_t index = channel & mask;
+        const int8_t *tail = weights + (count & ~3);
         kt_sums_t sums = {bias, bias, bias, bias};
-        if (whole != 0) {
+        if (tail != weights) {
             rest = kt_multiply_columns(&sums, weights, tail, rest);
         }
         weights += count;
         if (tail != weights) {
             kt_multiply_tail(&sums, kt_read_tail(tail, (int32_t)(weights - tail)), rest);
         }
-        sums = kt_scale_sums(op, channel, sums);
-        if (is_full) {
-            output[fourth] = (int8_t)kt_saturate_code((int32_t)sums.sum3);
-            output[third] = (int8_t)kt_saturate_code((int32_t)sums.sum2);
-            output[second] = (int8_t)kt_saturate_code((int32_t)sums.sum1);
-            output[0] = (int8_t)kt_saturate_code((int32_t)sums.sum0);
-        } else {
-            output[fourth] = (int8_t)kt_clamp_code((int32_t)sums.sum3, lowest, highest);
-            output[third] = (int8_t)kt_clamp_code((int32_t)sums.sum2, lowest, highest);
-            output[second] = (int8_t)kt_clamp_code((int32_t)sums.sum1, lowest, highest);
-            output[0] = (int8_t)kt_clamp_code((int32_t)sums.sum0, lowest, highest);
-        }
+        sums = kt_scale_sums(sums, multipliers[index], shifts[index], offset);
+        kt_store_codes(&places, sums, output + channel);
     }
 }
 
@@ -162,11 +170,15 @@ static void kt_put_window(const kt_conv2d_t *op, kt_target_t target, const int8_
             kt_put(&target, padding, 0, op->kernel_w * depth);
             continue;
         }
-        kt_put(&target, padding, 0, before);
+        if (before != 0) {
+            kt_put(&target, padding, 0, before);
+        }
         for (int32_t i = 0; i < runs; i++, codes += column_step) {
             kt_put(&target, codes, 4, run);
         }
-        kt_put(&target, padding, 0, after);
+        if (after != 0) {
+            kt_put(&target, padding, 0, after);
+        }
     }
 }
 
@@ -182,8 +194,8 @@ void kt_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void 
             for (int32_t i = 0; i < columns.pixels; i++) {
                 const int32_t y = (pixel + i) / op->out_w, x = (pixel + i) % op->out_w;
                 kt_target_t target = {columns.words + 2 * i, stage};
-                kt_put_window(op, target, input + group * depth,
-                              y * op->stride_h - op->pad_top, x * op->stride_w - op->pad_left);
+                kt_put_window(op, target, input + group * depth, y * op->stride_h - op->pad_top,
+                              x * op->stride_w - op->pad_left);
                 if (stage != 0) {
                     (void)kt_put_codes(target.column, stage, 4, quads);
                 }

@@ -1,7 +1,7 @@
 /*
- * DEPTHWISE_CONV_2D with the DSP extension: four channels at a time, and two taps of a column of the
- * kernel in one instruction. For a strip of the output, each column of the input that it sees is
- * brought into pairs of codes above each other, once for all windows of the strip.
+ * DEPTHWISE_CONV_2D with the DSP extension: four channels at a time, and two taps of a column of
+ * the kernel in one instruction. For a strip of the output, each column of the input that it sees
+ * is brought into pairs of codes above each other, once for all windows of the strip.
  *
  * An odd kernel height leaves half a pair over. Where the next output row lies one row below, it
  * reads the same pairs with the weights moved down by one tap: two output rows for one strip.
@@ -9,8 +9,8 @@
  * Scratch, in bytes, with pairs = (kernel_h + 1) / 2 and span = 8, or 1 where dilation_w > 1:
  *     16 * pairs * (2 * kernel_w + (min(span, out_w) - 1) * stride_w + kernel_w)
  *
- * Output rows are written in order, one or two at a time, and then no input row above the first of
- * the next window is read any more.
+ * Outputs are written in blocks of rows: as many rows as have about 48 positions, at least two.
+ * Once a block is begun, no input row above its first window is read any more.
  */
 #include "kt_kernels.h"
 
@@ -19,7 +19,7 @@
 #include "kt_dsp.h"
 #include "kt_window.h"
 
-enum { KT_SPAN = 8 };
+enum { KT_SPAN = 8, KT_BLOCK = 48 };
 
 /* Four channels, or the last one to three of them. */
 typedef struct {
@@ -63,88 +63,72 @@ static uint32_t kt_read_bytes(const int8_t *codes, const int32_t offset[4]) {
            (uint32_t)(uint8_t)codes[offset[2]] << 16 | (uint32_t)(uint8_t)codes[offset[3]] << 24;
 }
 
-/* One tap of a group's weights. */
-static inline uint32_t kt_read_weights(const kt_group_t *group, const int8_t *weights) {
-    static const int32_t offsets[3][4] = {{0, 0, 0, 0}, {0, 1, 1, 1}, {0, 1, 2, 2}};
-    return group->count == 4 ? kt_read_word(weights)
-                             : kt_read_bytes(weights, offsets[group->count - 1]);
-}
-
-/* Weights in the order in which the windows of a strip meet them, moved down by `down` taps. */
-static uint32_t *kt_put_weights(const kt_conv2d_t *op, const kt_group_t *group, int32_t down,
-                                uint32_t *pairs) {
-    const int32_t row = op->kernel_w * op->out_c;
-    const int8_t *column = op->weights + group->channel;
-    for (int32_t x = op->kernel_w; x > 0; x--, column += op->out_c) {
-        const int8_t *weights = column;
-        int32_t y = op->kernel_h;
-        if (down != 0) {
-            kt_put_pairs(pairs, 0, kt_read_weights(group, weights));
-            weights += row, pairs += 4, y--;
-        }
-        for (; y >= 2; y -= 2, weights += 2 * row, pairs += 4) {
-            kt_put_pairs(pairs, kt_read_weights(group, weights),
-                         kt_read_weights(group, weights + row));
-        }
-        if (y != 0) {
-            kt_put_pairs(pairs, kt_read_weights(group, weights), 0);
-            pairs += 4;
-        }
-    }
-    return pairs;
-}
-
-/* One row of codes, from column to column of a strip. */
+/* A picture that pairs are taken from: the input, or the weights. */
 typedef struct {
     const int8_t *codes;
-    int32_t step;          /* 0: the same again */
-    const int32_t *offset; /* of the four channels; NULL where they are a word */
+    int32_t height, row_bytes, column_bytes; /* from row to row and column to column */
+    const int32_t *offset; /* of the four channels in a column; NULL where they are a word */
+    uint32_t outside;      /* four codes above, below and beside it */
+} kt_picture_t;
+
+/* One row of it, from column to column. */
+typedef struct {
+    const int8_t *codes;
+    int32_t step;
+    const int32_t *offset;
 } kt_row_t;
 
-static inline uint32_t kt_read_row(const kt_row_t *row) {
-    return row->offset != 0 ? kt_read_bytes(row->codes, row->offset) : kt_read_word(row->codes);
-}
-
-/* `count` columns' pairs of two rows, `step` words apart. */
-static uint32_t *kt_put_columns(uint32_t *pairs, int32_t step, kt_row_t upper, kt_row_t lower,
-                                int32_t count) {
+/* `count` columns of two rows, one pair for each channel; `step` words from column to column. */
+static uint32_t *kt_put_columns(uint32_t *pairs, int32_t step, const kt_row_t *upper,
+                                const kt_row_t *lower, int32_t count) {
+    const int8_t *above = upper->codes, *below = lower->codes;
+    if (upper->offset == 0) {
+        const int32_t step_above = upper->step, step_below = lower->step;
+        for (; count > 0; count--, pairs += step) {
+            kt_put_pairs(pairs, kt_read_word(above), kt_read_word(below));
+            above += step_above;
+            below += step_below;
+        }
+    }
     for (; count > 0; count--, pairs += step) {
-        kt_put_pairs(pairs, kt_read_row(&upper), kt_read_row(&lower));
-        upper.codes += upper.step;
-        lower.codes += lower.step;
+        kt_put_pairs(pairs, kt_read_bytes(above, upper->offset),
+                     kt_read_bytes(below, lower->offset));
+        above += upper->step;
+        below += lower->step;
     }
     return pairs;
 }
 
-/* Where a strip lies: input row and column of its first tap, and its columns. */
-typedef struct {
-    int32_t top, left, columns, column_step;
-    kt_span_t inside; /* columns inside the input */
-} kt_strip_t;
-
-/* All pairs of a strip, column by column. */
-static void kt_put_strip(const kt_conv2d_t *op, const kt_group_t *group, const kt_strip_t *strip,
-                         const int8_t *input, uint32_t *pairs) {
-    const uint32_t zeros = (uint8_t)op->input_zero_point * 0x01010101u;
-    const kt_row_t padding = {(const int8_t *)&zeros, 0, 0};
-    const int32_t height = (op->kernel_h + 1) / 2, row_bytes = op->in_w * op->in_c;
-    const int32_t first = strip->left + strip->inside.begin * strip->column_step;
-    const kt_span_t inside = strip->inside;
-    kt_row_t rows[2];
-    input += first * op->in_c + (group->is_word ? group->channel : 0);
-    for (int32_t i = 0, y = strip->top; i < height; i++, pairs += 4) {
-        uint32_t *next = kt_put_columns(pairs, 4 * height, padding, padding, inside.begin);
-        for (int32_t k = 0; k < 2; k++, y += op->dilation_h) {
-            rows[k] = padding;
-            if (y >= 0 && y < op->in_h) {
-                rows[k].codes = input + y * row_bytes;
-                rows[k].step = strip->column_step * op->in_c;
-                rows[k].offset = group->is_word ? 0 : group->offset;
+/* Pairs of `columns` columns, of which those of `inside` lie in the picture; `picture->codes`: row
+ * 0 of the first of them. A column's pairs of rows top, top + dilation, ... stand together. */
+static uint32_t *kt_put_picture(const kt_picture_t *picture, int32_t pairs_of_rows, int32_t top,
+                                int32_t dilation, int32_t columns, kt_span_t inside,
+                                uint32_t *pairs) {
+    static const int32_t same[4] = {0, 0, 0, 0};
+    const int32_t *offset = picture->offset != 0 ? same : 0;
+    const kt_row_t outside = {(const int8_t *)&picture->outside, 0, offset};
+    const int32_t step = 4 * pairs_of_rows;
+    uint32_t *end = pairs + step * columns;
+    for (int32_t y = top; pairs_of_rows > 0; pairs_of_rows--, pairs += 4) {
+        kt_row_t rows[2];
+        uint32_t *next = pairs;
+        for (int32_t i = 0; i < 2; i++, y += dilation) {
+            rows[i] = outside;
+            if (y >= 0 && y < picture->height) {
+                rows[i].codes = picture->codes + y * picture->row_bytes;
+                rows[i].step = picture->column_bytes;
+                rows[i].offset = picture->offset;
             }
         }
-        next = kt_put_columns(next, 4 * height, rows[0], rows[1], inside.end - inside.begin);
-        (void)kt_put_columns(next, 4 * height, padding, padding, strip->columns - inside.end);
+        if (inside.begin > 0) {
+            next = kt_put_columns(next, step, &outside, &outside, inside.begin);
+        }
+        next = kt_put_columns(next, step, &rows[0], &rows[1], inside.end - inside.begin);
+        if (inside.end < columns) {
+            (void)kt_put_columns(next, step, &outside, &outside, columns - inside.end);
+        }
     }
+    return end;
 }
 
 /* Codes of four channels, still to be kept within the activation's range. */
@@ -165,8 +149,7 @@ static void kt_store_any(const kt_conv2d_t *op, const kt_group_t *group, kt_sums
     for (int32_t i = 0; i < group->count; i++) {
         const int32_t index = op->per_channel ? group->channel + i : 0;
         const int32_t code = kt_requantize(sum[i], op->multiplier[index], op->shift[index]);
-        output[i] =
-            (int8_t)kt_clamp_code(code + op->output_zero_point, op->lowest, op->highest);
+        output[i] = (int8_t)kt_clamp_code(code + op->output_zero_point, op->lowest, op->highest);
     }
 }
 
@@ -175,8 +158,7 @@ static void kt_put_outputs(const kt_conv2d_t *op, const kt_group_t *group, const
                            const uint32_t *weights, int32_t count, int8_t *output) {
     const int32_t height = (op->kernel_h + 1) / 2, steps = height * op->kernel_w;
     const int32_t step = 4 * height * op->stride_w;
-    const int is_plain =
-        group->is_scalable && group->count == 4 && op->highest - op->lowest == 255;
+    const int is_plain = group->is_scalable && group->count == 4 && op->highest - op->lowest == 255;
     for (; count > 0; count--, pairs += step, output += op->out_c) {
         kt_sums_t sums = {group->bias[0], group->bias[1], group->bias[2], group->bias[3]};
         kt_multiply_steps(&sums, pairs, weights, steps);
@@ -192,41 +174,70 @@ static void kt_put_outputs(const kt_conv2d_t *op, const kt_group_t *group, const
     }
 }
 
-/* One or two output rows, from row `y`, of a group. */
+/* The weights in the order in which the windows of a strip meet them, moved down by `down` taps. */
+static uint32_t *kt_put_weights(const kt_conv2d_t *op, const kt_group_t *group, int32_t down,
+                                uint32_t *pairs) {
+    static const int32_t offsets[3][4] = {{0, 0, 0, 0}, {0, 1, 1, 1}, {0, 1, 2, 2}};
+    const kt_span_t all = {0, op->kernel_w};
+    kt_picture_t picture;
+    picture.codes = op->weights + group->channel;
+    picture.height = op->kernel_h;
+    picture.row_bytes = op->kernel_w * op->out_c;
+    picture.column_bytes = op->out_c;
+    picture.offset = group->count < 4 ? offsets[group->count - 1] : 0;
+    picture.outside = 0;
+    return kt_put_picture(&picture, (op->kernel_h + 1) / 2, -down, 1, op->kernel_w, all, pairs);
+}
+
+/* One or two output rows, from row `y`, of a group. `weights`: as they are, then moved down. */
 static void kt_put_rows(const kt_conv2d_t *op, const kt_group_t *group, int32_t y, int32_t rows,
-                        const int8_t *input, int8_t *output, uint32_t *scratch) {
-    const int32_t words = 4 * ((op->kernel_h + 1) / 2) * op->kernel_w;
+                        const int8_t *input, int8_t *output, const uint32_t *weights,
+                        uint32_t *pairs) {
+    const int32_t height = (op->kernel_h + 1) / 2, top = y * op->stride_h - op->pad_top;
     const int32_t span = op->dilation_w == 1 ? KT_SPAN : 1;
-    uint32_t *pairs = kt_put_weights(op, group, 0, scratch);
-    kt_strip_t strip;
-    strip.top = y * op->stride_h - op->pad_top;
-    strip.column_step = op->dilation_w;
-    if (rows == 2) {
-        pairs = kt_put_weights(op, group, 1, pairs);
-    }
-    for (int32_t x = 0; x < op->out_w; x += span) {
+    kt_picture_t picture;
+    picture.height = op->in_h;
+    picture.row_bytes = op->in_w * op->in_c;
+    picture.column_bytes = op->dilation_w * op->in_c;
+    picture.offset = group->is_word ? 0 : group->offset;
+    picture.outside = (uint8_t)op->input_zero_point * 0x01010101u;
+    input += group->is_word ? group->channel : 0;
+    output += y * op->out_w * op->out_c + group->channel;
+    for (int32_t x = 0; x < op->out_w; x += span, output += span * op->out_c) {
         const int32_t count = op->out_w - x < span ? op->out_w - x : span;
-        strip.left = x * op->stride_w - op->pad_left;
-        strip.columns = (count - 1) * op->stride_w + op->kernel_w;
-        strip.inside = kt_clip(strip.left, op->in_w, strip.columns, strip.column_step);
-        kt_put_strip(op, group, &strip, input, pairs);
-        for (int32_t row = 0; row < rows; row++) {
-            kt_put_outputs(op, group, pairs, scratch + row * words, count,
-                           output + ((y + row) * op->out_w + x) * op->out_c);
+        const int32_t left = x * op->stride_w - op->pad_left;
+        const int32_t columns = (count - 1) * op->stride_w + op->kernel_w;
+        const kt_span_t inside = kt_clip(left, op->in_w, columns, op->dilation_w);
+        picture.codes = input + left * op->in_c + inside.begin * picture.column_bytes;
+        (void)kt_put_picture(&picture, height, top, op->dilation_h, columns, inside, pairs);
+        kt_put_outputs(op, group, pairs, weights, count, output);
+        if (rows == 2) {
+            kt_put_outputs(op, group, pairs, weights + 4 * height * op->kernel_w, count,
+                           output + op->out_w * op->out_c);
         }
     }
 }
 
 void kt_depthwise_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output,
                          void *scratch) {
-    const int is_double = op->stride_h == 1 && op->dilation_h == 1 && (op->kernel_h & 1);
-    int32_t rows;
-    for (int32_t y = 0; y < op->out_h; y += rows) {
-        rows = is_double && y + 1 < op->out_h ? 2 : 1;
+    const int is_double = op->stride_h == 1 && op->dilation_h == 1 && (op->kernel_h & 1) != 0;
+    const int32_t block = op->out_w < KT_BLOCK / 2 ? KT_BLOCK / op->out_w & ~1 : 2;
+    uint32_t *const weights = (uint32_t *)scratch;
+    for (int32_t start = 0; start < op->out_h; start += block) {
+        const int32_t end = start + block < op->out_h ? start + block : op->out_h;
         for (int32_t channel = 0; channel < op->out_c; channel += 4) {
+            uint32_t *pairs;
             kt_group_t group;
+            int32_t rows;
             kt_set_group(&group, op, channel);
-            kt_put_rows(op, &group, y, rows, input, output + channel, (uint32_t *)scratch);
+            pairs = kt_put_weights(op, &group, 0, weights);
+            if (is_double) {
+                pairs = kt_put_weights(op, &group, 1, pairs);
+            }
+            for (int32_t y = start; y < end; y += rows) {
+                rows = is_double && y + 1 < end ? 2 : 1;
+                kt_put_rows(op, &group, y, rows, input, output, weights, pairs);
+            }
         }
     }
 }

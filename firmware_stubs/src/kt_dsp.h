@@ -1,7 +1,7 @@
 /*
- * What the kernels for Cortex-M with the DSP extension (M4, M7, M33) are made of: two products of 16
- * bits in one instruction, and the two loops that nearly all the time is spent in. Private to the
- * kernels.
+ * What the kernels for Cortex-M with the DSP extension (M4, M7, M33) are made of: two products of
+ * 16 bits in one instruction, and the two loops that nearly all the time is spent in. Private to
+ * the kernels.
  *
  * A word of four codes b0 b1 b2 b3 is widened to two words of two halfwords each, (b0, b2) and
  * (b1, b3): the order in which SXTB16 leaves them. Inputs and weights are widened alike, so that no
@@ -111,15 +111,16 @@ static inline const uint32_t *kt_multiply_columns(kt_sums_t *sums, const int8_t 
             "1:\n\t" KT_QUAD "2:\n\t" KT_QUAD "cmp %[weights], %[end]\n\t"
             "bne 1b"
             : [sum0] "+r"(sums->sum0), [sum1] "+r"(sums->sum1), [sum2] "+r"(sums->sum2),
-              [sum3] "+r"(sums->sum3),
-              [weights] "+r"(weights), [columns] "+r"(columns), [even] "=&r"(even), [odd] "=&r"(odd)
+              [sum3] "+r"(sums->sum3), [weights] "+r"(weights), [columns] "+r"(columns),
+              [even] "=&r"(even), [odd] "=&r"(odd)
             : [end] "r"(end)
             : "r4", "r5", "r6", "r8", "cc", "memory");
 #undef KT_QUAD
     return columns;
 }
 
-/* Four channels: each step, of four words, holds two taps of each channel. `steps` is at least 1. */
+/* Four channels: each step, of four words, holds two taps of each channel. `steps` is at least 1.
+ */
 static inline void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps, const uint32_t *weights,
                                      int32_t steps) {
     uint32_t first, second;
@@ -138,12 +139,38 @@ static inline void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps, cons
             "1:\n\t" KT_STEP "2:\n\t" KT_STEP "cmp %[weights], %[end]\n\t"
             "bne 1b"
             : [sum0] "+r"(sums->sum0), [sum1] "+r"(sums->sum1), [sum2] "+r"(sums->sum2),
-              [sum3] "+r"(sums->sum3),
-              [taps] "+r"(taps), [weights] "+r"(weights), [first] "=&r"(first),
-              [second] "=&r"(second)
+              [sum3] "+r"(sums->sum3), [taps] "+r"(taps), [weights] "+r"(weights),
+              [first] "=&r"(first), [second] "=&r"(second)
             : [end] "r"(end)
             : "r4", "r5", "r6", "r8", "cc", "memory");
 #undef KT_STEP
+}
+
+/* Four rows of weights, `stride` apart, against one input of quads, all widened here. `input` <
+ * `end`, a multiple of four apart. */
+static inline void kt_multiply_rows(kt_sums_t *sums, const int8_t *weights, int32_t stride,
+                                    const int8_t *input, const int8_t *end) {
+    uint32_t even, odd, row, pair;
+#define KT_ROW(address, sum)                                                                       \
+    "ldr %[row], " address "\n\t"                                                                  \
+    "sxtb16 %[pair], %[row]\n\t"                                                                   \
+    "sxtb16 %[row], %[row], ror #8\n\t"                                                            \
+    "smlad %[" sum "], %[pair], %[even], %[" sum "]\n\t"                                           \
+    "smlad %[" sum "], %[row], %[odd], %[" sum "]\n\t"
+    __asm__("1:\n\t"
+            "ldr %[even], [%[input]], #4\n\t"
+            "sxtb16 %[odd], %[even], ror #8\n\t"
+            "sxtb16 %[even], %[even]\n\t" KT_ROW("[%[weights], %[stride]]", "sum1")
+                KT_ROW("[%[weights], %[stride], lsl #1]", "sum2")
+                    KT_ROW("[%[weights], %[stride3]]", "sum3")
+                        KT_ROW("[%[weights]], #4", "sum0") "cmp %[input], %[end]\n\t"
+                                                           "bne 1b"
+            : [sum0] "+r"(sums->sum0), [sum1] "+r"(sums->sum1), [sum2] "+r"(sums->sum2),
+              [sum3] "+r"(sums->sum3), [input] "+r"(input), [weights] "+r"(weights),
+              [even] "=&r"(even), [odd] "=&r"(odd), [row] "=&r"(row), [pair] "=&r"(pair)
+            : [end] "r"(end), [stride] "r"(stride), [stride3] "r"(3 * stride)
+            : "cc", "memory");
+#undef KT_ROW
 }
 
 #else

@@ -1,6 +1,6 @@
 /*
- * The instructions of `kt_dsp.h` in plain C, so that the kernels for the DSP extension run on a host
- * under its sanitizers.
+ * The instructions of `kt_dsp.h` in plain C, so that the kernels for the DSP extension run on a
+ * host under its sanitizers.
  */
 #ifndef KT_DSP_HOST_H
 #define KT_DSP_HOST_H
@@ -67,6 +67,18 @@ static inline void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps, cons
         sums->sum1 = kt_multiply_pairs(taps[1], weights[1], sums->sum1);
         sums->sum2 = kt_multiply_pairs(taps[2], weights[2], sums->sum2);
         sums->sum3 = kt_multiply_pairs(taps[3], weights[3], sums->sum3);
+    }
+}
+
+static inline void kt_multiply_rows(kt_sums_t *sums, const int8_t *weights, int32_t stride,
+                                    const int8_t *input, const int8_t *end) {
+    for (; input != end; input += 4, weights += 4) {
+        const uint32_t codes = kt_read_word(input);
+        const uint32_t pairs[2] = {kt_widen_even(codes), kt_widen_odd(codes)};
+        kt_multiply_quad(&sums->sum0, pairs, kt_read_word(weights));
+        kt_multiply_quad(&sums->sum1, pairs, kt_read_word(weights + stride));
+        kt_multiply_quad(&sums->sum2, pairs, kt_read_word(weights + 2 * stride));
+        kt_multiply_quad(&sums->sum3, pairs, kt_read_word(weights + 3 * stride));
     }
 }
 
