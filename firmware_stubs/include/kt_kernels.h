@@ -127,7 +127,8 @@ typedef struct {
     uint32_t stride_a[4], stride_b[4];
 } kt_broadcast_t;
 
-/* ADD and SUB: both inputs on one scale, 20 bits up. In place. */
+/* ADD and SUB: both inputs on twice the larger scale, 20 bits up, so that the factor of the larger
+ * one is exactly one half (2^30, shift 0). In place. */
 typedef struct {
     const kt_broadcast_t *broadcast; /* NULL where both inputs have the output's shape */
     uint32_t count;                  /* elements of the output */

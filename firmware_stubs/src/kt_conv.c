@@ -5,6 +5,8 @@
 #include "kt_requantize.h"
 #include "kt_window.h"
 
+#if KT_ISA == KT_ISA_PORTABLE /* the other sets have files of their own */
+
 /* The part of a kernel that meets the input at one output position: `rows` rows of `runs` runs of
  * neighbouring codes. A row is one run, unless the kernel is dilated or grouped. */
 typedef struct {
@@ -16,22 +18,19 @@ typedef struct {
     int32_t filter;          /* weights of an output channel */
 } kt_taps_t;
 
-static kt_pair_t kt_products(const kt_taps_t *taps, const int8_t *w1, const int8_t *w2,
-                             kt_pair_t sum) {
+static kt_pair_t kt_products(const kt_taps_t *taps, const int8_t *weights, int32_t apart) {
     const int8_t *row = taps->input;
-    w1 += taps->first;
-    w2 += taps->first;
+    kt_pair_t sum = {0, 0};
+    weights += taps->first;
     for (int32_t y = taps->rows; y > 0; y--) {
         const int8_t *x = row;
         for (int32_t i = taps->runs; i > 0; i--) {
-            sum = kt_dot(sum, x, w1, w2, taps->run);
+            sum = kt_dot(sum, x, weights, apart, taps->run);
             x += taps->run_step;
-            w1 += taps->run;
-            w2 += taps->run;
+            weights += taps->run;
         }
         row += taps->row_step;
-        w1 += taps->outside;
-        w2 += taps->outside;
+        weights += taps->outside;
     }
     return sum;
 }
@@ -42,6 +41,9 @@ static int32_t kt_sum_outside(const kt_taps_t *taps, const int8_t *weights) {
     const int8_t *stop = taps->rows == 0 ? end : weights + taps->first;
     int32_t sum = 0;
     for (int32_t y = taps->rows;; y--) {
+        for (; stop - weights >= 4; weights += 4) {
+            sum += weights[0] + weights[1] + weights[2] + weights[3];
+        }
         while (weights < stop) {
             sum += *weights++;
         }
@@ -53,30 +55,27 @@ static int32_t kt_sum_outside(const kt_taps_t *taps, const int8_t *weights) {
     }
 }
 
-static int8_t kt_code(const kt_conv2d_t *op, int32_t channel, uint32_t sum) {
-    const int32_t index = op->per_channel ? channel : 0;
-    const int32_t value = kt_requantize(sum, op->multiplier[index], op->shift[index]);
-    return (int8_t)kt_clamp_code(value + op->output_zero_point, op->lowest, op->highest);
-}
-
 /* Output channels channel ... end - 1 of one position, all of one group, two at a time. */
 static void kt_channels(const kt_conv2d_t *op, const kt_taps_t *taps, int32_t channel, int32_t end,
                         int8_t *output) {
-    const int8_t *weights = op->weights + channel * taps->filter;
-    const int is_clipped = taps->rows * taps->inside < taps->filter;
+    const kt_output_t target = KT_OUTPUT_OF(op);
+    const int32_t *const bias = op->bias;
+    const int32_t filter = taps->filter;
+    const int32_t zero_point = taps->rows * taps->inside < filter ? op->input_zero_point : 0;
+    const int8_t *weights = op->weights + channel * filter;
     for (; channel < end; channel += 2) {
         /* The last of an odd number is computed twice rather than by code of its own. */
         const int32_t other = channel + 1 < end ? channel + 1 : channel;
-        const int8_t *others = weights + (other - channel) * taps->filter;
-        kt_pair_t sum = {(uint32_t)op->bias[channel], (uint32_t)op->bias[other]};
-        sum = kt_products(taps, weights, others, sum);
-        if (is_clipped && op->input_zero_point != 0) {
-            sum.first += (uint32_t)(op->input_zero_point * kt_sum_outside(taps, weights));
-            sum.second += (uint32_t)(op->input_zero_point * kt_sum_outside(taps, others));
+        const int32_t apart = channel + 1 < end ? filter : 0;
+        kt_pair_t sum = kt_products(taps, weights, apart);
+        if (zero_point != 0) {
+            sum.first += zero_point * kt_sum_outside(taps, weights);
+            sum.second += zero_point * kt_sum_outside(taps, weights + apart);
         }
-        output[channel] = kt_code(op, channel, sum.first);
-        output[other] = kt_code(op, other, sum.second);
-        weights += 2 * taps->filter;
+        output[channel] =
+            kt_to_code(target, channel, (uint32_t)bias[channel] + (uint32_t)sum.first);
+        output[other] = kt_to_code(target, other, (uint32_t)bias[other] + (uint32_t)sum.second);
+        weights += 2 * filter;
     }
 }
 
@@ -139,3 +138,5 @@ void kt_conv2d_1x1(const kt_conv2d_t *op, const int8_t *input, int8_t *output, v
     rows.highest = op->highest;
     kt_fully_connected(&rows, input, output, scratch);
 }
+
+#endif

@@ -1,17 +1,13 @@
-#include <string.h>
-
 #include "kt_kernels.h"
 
 void kt_fill(int8_t code, uint32_t count, int8_t *output) {
-    memset(output, code, count);
+    for (; count > 0; count--) {
+        *output++ = code;
+    }
 }
 
 static void kt_copy_row(const kt_copy_t *op, const int8_t *input, int8_t *output) {
     const int32_t from = op->input_stride[3], to = op->output_stride[3];
-    if (from == 1 && to == 1) {
-        memcpy(output, input, op->size[3]);
-        return;
-    }
     for (uint32_t i = op->size[3]; i > 0; i--) {
         *output = *input;
         input += from;

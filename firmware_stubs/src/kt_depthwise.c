@@ -2,22 +2,68 @@
 #include "kt_requantize.h"
 #include "kt_window.h"
 
-/* One output position: the span of taps inside, and the input of tap 0, which may lie outside. */
+#if KT_ISA == KT_ISA_PORTABLE /* the other sets have files of their own */
+
+/* One output position: the spans of taps inside, and the input of tap 0, which may lie outside. */
 typedef struct {
     kt_span_t rows, columns;
     const int8_t *input;
     int32_t row_step, column_step; /* from tap to tap of the input */
 } kt_place_t;
 
-static void kt_store(const kt_conv2d_t *op, int32_t channel, uint32_t sum, int8_t *output) {
-    const int32_t index = op->per_channel ? channel : 0;
-    const int32_t value = kt_requantize(sum, op->multiplier[index], op->shift[index]);
-    output[channel] = (int8_t)kt_clamp_code(value + op->output_zero_point, op->lowest, op->highest);
+typedef struct {
+    int32_t lane[4];
+} kt_four_t;
+
+/* Products of four channels, each of which reads an input channel of its own. */
+static kt_four_t kt_products(const kt_conv2d_t *op, const kt_place_t *place, int32_t channel) {
+    const int32_t width = place->columns.end - place->columns.begin, step = op->out_c;
+    const int8_t *row = place->input + place->rows.begin * place->row_step +
+                        place->columns.begin * place->column_step + channel;
+    const int8_t *weights =
+        op->weights + channel + (place->rows.begin * op->kernel_w + place->columns.begin) * step;
+    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+    for (int32_t y = place->rows.end - place->rows.begin; y > 0; y--, row += place->row_step) {
+        const int8_t *code = row;
+        for (int32_t x = width; x > 0; x--, code += place->column_step) {
+            sum0 += code[0] * weights[0];
+            sum1 += code[1] * weights[1];
+            sum2 += code[2] * weights[2];
+            sum3 += code[3] * weights[3];
+            weights += step;
+        }
+        weights += (op->kernel_w - width) * step;
+    }
+    const kt_four_t sums = {{sum0, sum1, sum2, sum3}};
+    return sums;
+}
+
+/* The same four channels' weights that meet no input, summed. */
+static kt_four_t kt_sum_outside(const kt_conv2d_t *op, const kt_place_t *place, int32_t channel) {
+    const int32_t step = op->out_c, width = place->columns.end - place->columns.begin;
+    const int8_t *weights = op->weights + channel;
+    int32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
+    for (int32_t y = 0; y < op->kernel_h; y++) {
+        const int is_inside = y >= place->rows.begin && y < place->rows.end;
+        int32_t count = is_inside ? place->columns.begin : op->kernel_w;
+        for (int32_t part = 0; part <= is_inside; part++) {
+            for (; count > 0; count--, weights += step) {
+                sum0 += weights[0];
+                sum1 += weights[1];
+                sum2 += weights[2];
+                sum3 += weights[3];
+            }
+            count = op->kernel_w - place->columns.end;
+            weights += part < is_inside ? width * step : 0;
+        }
+    }
+    const kt_four_t sums = {{sum0, sum1, sum2, sum3}};
+    return sums;
 }
 
 /* One output channel, which reads the input at `place` + `offset`. */
-static void kt_one(const kt_conv2d_t *op, const kt_place_t *place, int32_t channel, int32_t offset,
-                   int8_t *output) {
+static uint32_t kt_one(const kt_conv2d_t *op, const kt_place_t *place, int32_t channel,
+                       int32_t offset) {
     const int8_t *weights = op->weights + channel, *row = place->input + offset;
     uint32_t sum = (uint32_t)op->bias[channel];
     for (int32_t y = 0; y < op->kernel_h; y++, row += place->row_step) {
@@ -30,47 +76,32 @@ static void kt_one(const kt_conv2d_t *op, const kt_place_t *place, int32_t chann
             weights += op->out_c;
         }
     }
-    kt_store(op, channel, sum, output);
-}
-
-/* Four output channels; `step` is 1 where each reads an input channel of its own, else 0. */
-static void kt_four(const kt_conv2d_t *op, const kt_place_t *place, int32_t channel, int32_t offset,
-                    int32_t step, int8_t *output) {
-    const int8_t zeros[4] = {op->input_zero_point, op->input_zero_point, op->input_zero_point,
-                             op->input_zero_point};
-    const int8_t *weights = op->weights + channel, *row = place->input + offset;
-    const uint32_t width = (uint32_t)(place->columns.end - place->columns.begin);
-    uint32_t sum0 = (uint32_t)op->bias[channel], sum1 = (uint32_t)op->bias[channel + 1];
-    uint32_t sum2 = (uint32_t)op->bias[channel + 2], sum3 = (uint32_t)op->bias[channel + 3];
-    for (int32_t y = 0; y < op->kernel_h; y++, row += place->row_step) {
-        const uint32_t inside = y >= place->rows.begin && y < place->rows.end ? width : 0;
-        const int8_t *next = row;
-        for (int32_t x = 0; x < op->kernel_w; x++, next += place->column_step) {
-            const int8_t *code = (uint32_t)(x - place->columns.begin) < inside ? next : zeros;
-            sum0 += (uint32_t)(code[0] * weights[0]);
-            sum1 += (uint32_t)(code[step] * weights[1]);
-            sum2 += (uint32_t)(code[2 * step] * weights[2]);
-            sum3 += (uint32_t)(code[3 * step] * weights[3]);
-            weights += op->out_c;
-        }
-    }
-    kt_store(op, channel, sum0, output);
-    kt_store(op, channel + 1, sum1, output);
-    kt_store(op, channel + 2, sum2, output);
-    kt_store(op, channel + 3, sum3, output);
+    return sum;
 }
 
 static void kt_channels(const kt_conv2d_t *op, const kt_place_t *place, int8_t *output) {
-    const int32_t multiplier = op->groups;
+    const kt_output_t target = KT_OUTPUT_OF(op);
+    const int32_t rows = place->rows.end - place->rows.begin;
+    const int32_t columns = place->columns.end - place->columns.begin;
+    const int is_clipped = rows < op->kernel_h || columns < op->kernel_w;
+    const int32_t zero_point = is_clipped ? op->input_zero_point : 0;
+    const int32_t count = op->out_c, multiplier = op->groups;
     int32_t channel = 0;
-    if (multiplier == 1 || multiplier % 4 == 0) {
-        const int32_t step = multiplier == 1;
-        for (; channel + 4 <= op->out_c; channel += 4) {
-            kt_four(op, place, channel, channel / multiplier, step, output);
+    for (; multiplier == 1 && channel + 4 <= count; channel += 4) {
+        const kt_four_t sums = kt_products(op, place, channel);
+        kt_four_t outside = {{0, 0, 0, 0}};
+        if (zero_point != 0) {
+            outside = kt_sum_outside(op, place, channel);
+        }
+        for (int32_t i = 0; i < 4; i++) {
+            const int32_t sum = sums.lane[i] + zero_point * outside.lane[i];
+            const uint32_t bias = (uint32_t)op->bias[channel + i];
+            output[channel + i] = kt_to_code(target, channel + i, bias + (uint32_t)sum);
         }
     }
-    for (; channel < op->out_c; channel++) {
-        kt_one(op, place, channel, channel / multiplier, output);
+    for (; channel < count; channel++) {
+        const uint32_t sum = kt_one(op, place, channel, channel / multiplier);
+        output[channel] = kt_to_code(target, channel, sum);
     }
 }
 
@@ -93,3 +124,5 @@ void kt_depthwise_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *out
         }
     }
 }
+
+#endif

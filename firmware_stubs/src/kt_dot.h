@@ -9,32 +9,39 @@
 
 #include "kt_requantize.h"
 
-/* Accumulators of two output channels; unsigned, because they may wrap. */
+/* Sums of two output channels. Of 131,071 products or less, they do not overflow; they are signed
+ * so that a compiler keeps their order, which is that of the multiply-accumulate instructions. */
 typedef struct {
-    uint32_t first, second;
+    int32_t first, second;
 } kt_pair_t;
 
-static inline kt_pair_t kt_dot(kt_pair_t sum, const int8_t *x, const int8_t *w1, const int8_t *w2,
+/* The second row of weights lies `apart` behind the first. */
+static inline kt_pair_t kt_dot(kt_pair_t sum, const int8_t *x, const int8_t *weights, int32_t apart,
                                int32_t count) {
+    const int8_t *const end = x + count;
 #ifdef KT_SMALL_CORE
     /* Loads of signed bytes take an index register only, and there are eight registers. */
-    x += count, w1 += count, w2 += count;
+    const int8_t *others = weights + apart + count;
+    weights += count;
     for (int32_t i = -count; i != 0; i++) {
-        const int32_t code = x[i];
-        sum.first += (uint32_t)(code * w1[i]);
-        sum.second += (uint32_t)(code * w2[i]);
+        const int32_t code = end[i];
+        sum.first += code * weights[i];
+        sum.second += code * others[i];
     }
 #else
-    for (; count >= 4; count -= 4, x += 4, w1 += 4, w2 += 4) {
-        sum.first += (uint32_t)(x[0] * w1[0]) + (uint32_t)(x[1] * w1[1]);
-        sum.second += (uint32_t)(x[0] * w2[0]) + (uint32_t)(x[1] * w2[1]);
-        sum.first += (uint32_t)(x[2] * w1[2]) + (uint32_t)(x[3] * w1[3]);
-        sum.second += (uint32_t)(x[2] * w2[2]) + (uint32_t)(x[3] * w2[3]);
+    for (const int8_t *stop = end - (count & 3); x != stop; x += 4) {
+        sum.second += x[0] * weights[apart];
+        sum.first += x[0] * *weights++;
+        sum.second += x[1] * weights[apart];
+        sum.first += x[1] * *weights++;
+        sum.second += x[2] * weights[apart];
+        sum.first += x[2] * *weights++;
+        sum.second += x[3] * weights[apart];
+        sum.first += x[3] * *weights++;
     }
-    for (; count > 0; count--) {
-        const int32_t code = *x++;
-        sum.first += (uint32_t)(code * *w1++);
-        sum.second += (uint32_t)(code * *w2++);
+    for (; x != end; x++) {
+        sum.second += *x * weights[apart];
+        sum.first += *x * *weights++;
     }
 #endif
     return sum;

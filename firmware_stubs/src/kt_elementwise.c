@@ -45,48 +45,51 @@ static inline int32_t kt_scaled(int32_t value, int32_t multiplier, int shift) {
     return kt_rounding_shift(high * 32 + ((low + 1024) >> 11), -shift);
 }
 
-static inline int8_t kt_sum_code(const kt_add_t *op, int32_t sum) {
-    const int32_t value =
-        kt_rounding_shift(kt_high_multiply(sum, op->multiplier_output), -op->shift_output);
-    return (int8_t)kt_clamp_code(value + op->output_zero_point, op->lowest, op->highest);
-}
-
-static void kt_add_row(const void *parameters, const kt_rows_t *rows) {
-    const kt_add_t *op = (const kt_add_t *)parameters;
-    const int8_t *a = rows->a, *b = rows->b;
-    int8_t *output = rows->output, *end = output + rows->count;
-    while (output < end) {
-        const int32_t first = kt_scaled(*a - op->zero_point_a, op->multiplier_a, op->shift_a);
-        const int32_t second = kt_scaled(*b - op->zero_point_b, op->multiplier_b, op->shift_b);
-        *output++ = kt_sum_code(op, first + second);
-        a += rows->step_a;
-        b += rows->step_b;
+/* `sign` is 1 for ADD and -1 for SUB. One of the inputs has the larger scale, whose factor is half:
+ * its values are shifted by 19 bits, with the sign in the factor. */
+static inline void kt_sum_row(const kt_add_t *op, const kt_rows_t *rows, int32_t sign) {
+    const int a_is_half = op->multiplier_a == (INT32_C(1) << 30) && op->shift_a == 0;
+    const int8_t *half = a_is_half ? rows->a : rows->b, *other = a_is_half ? rows->b : rows->a;
+    const uint32_t half_step = a_is_half ? rows->step_a : rows->step_b;
+    const uint32_t other_step = a_is_half ? rows->step_b : rows->step_a;
+    const int32_t half_zero = a_is_half ? op->zero_point_a : op->zero_point_b;
+    const int32_t other_zero = a_is_half ? op->zero_point_b : op->zero_point_a;
+    const int32_t half_factor = (a_is_half ? 1 : sign) * (INT32_C(1) << 19);
+    const int32_t other_sign = a_is_half ? sign : 1;
+    const int32_t multiplier = a_is_half ? op->multiplier_b : op->multiplier_a;
+    const int shift = a_is_half ? op->shift_b : op->shift_a;
+    const kt_add_t local = *op; /* stores of codes cannot alias it */
+    int8_t *output = rows->output, *const end = output + rows->count;
+    for (; output < end; half += half_step, other += other_step) {
+        const int32_t scaled = kt_scaled(*other - other_zero, multiplier, shift);
+        const int32_t sum = (*half - half_zero) * half_factor + scaled * other_sign;
+        const int32_t high = kt_high_multiply(sum, local.multiplier_output);
+        const int32_t value = kt_rounding_shift(high, -local.shift_output);
+        *output++ =
+            (int8_t)kt_clamp_code(value + local.output_zero_point, local.lowest, local.highest);
     }
 }
 
-static void kt_sub_row(const void *parameters, const kt_rows_t *rows) {
-    const kt_add_t *op = (const kt_add_t *)parameters;
-    const int8_t *a = rows->a, *b = rows->b;
-    int8_t *output = rows->output, *end = output + rows->count;
-    while (output < end) {
-        const int32_t first = kt_scaled(*a - op->zero_point_a, op->multiplier_a, op->shift_a);
-        const int32_t second = kt_scaled(*b - op->zero_point_b, op->multiplier_b, op->shift_b);
-        *output++ = kt_sum_code(op, first - second);
-        a += rows->step_a;
-        b += rows->step_b;
-    }
+static void kt_add_row(const void *op, const kt_rows_t *rows) {
+    kt_sum_row((const kt_add_t *)op, rows, 1);
+}
+
+static void kt_sub_row(const void *op, const kt_rows_t *rows) {
+    kt_sum_row((const kt_add_t *)op, rows, -1);
 }
 
 static void kt_mul_row(const void *parameters, const kt_rows_t *rows) {
-    const kt_mul_t *op = (const kt_mul_t *)parameters;
+    const kt_mul_t local = *(const kt_mul_t *)parameters;
     const int8_t *a = rows->a, *b = rows->b;
-    int8_t *output = rows->output, *end = output + rows->count;
+    const uint32_t step_a = rows->step_a, step_b = rows->step_b;
+    int8_t *output = rows->output, *const end = output + rows->count;
     while (output < end) {
-        const int32_t product = (*a - op->zero_point_a) * (*b - op->zero_point_b);
-        const int32_t value = kt_requantize((uint32_t)product, op->multiplier, op->shift);
-        *output++ = (int8_t)kt_clamp_code(value + op->output_zero_point, op->lowest, op->highest);
-        a += rows->step_a;
-        b += rows->step_b;
+        const int32_t product = (*a - local.zero_point_a) * (*b - local.zero_point_b);
+        const int32_t value = kt_requantize((uint32_t)product, local.multiplier, local.shift);
+        *output++ =
+            (int8_t)kt_clamp_code(value + local.output_zero_point, local.lowest, local.highest);
+        a += step_a;
+        b += step_b;
     }
 }
 

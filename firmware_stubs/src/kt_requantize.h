@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Armv6-M and the like: no long multiply, eight registers. */
-#if defined(__ARM_ARCH_ISA_THUMB) && (__ARM_ARCH_ISA_THUMB == 1)
+#if !defined(KT_SMALL_CORE) && defined(__ARM_ARCH_ISA_THUMB) && (__ARM_ARCH_ISA_THUMB == 1)
 #define KT_SMALL_CORE
 #endif
 
@@ -39,15 +39,37 @@ static inline int32_t kt_rounding_shift(int32_t x, int right) {
 }
 
 static inline int32_t kt_requantize(uint32_t x, int32_t multiplier, int shift) {
-    if (shift > 0) {
-        return kt_high_multiply((int32_t)(x << shift), multiplier);
+    x <<= shift & ~(shift >> 31); /* of 0 for a right shift; a branch makes compilers do both */
+    int32_t high = kt_high_multiply((int32_t)x, multiplier);
+    if (shift < 0) {
+        high = (((high + (high >> 31)) >> (-shift - 1)) + 1) >> 1;
     }
-    return kt_rounding_shift(kt_high_multiply((int32_t)x, multiplier), -shift);
+    return high;
 }
 
 static inline int32_t kt_clamp_code(int32_t value, int32_t lowest, int32_t highest) {
     value = value < lowest ? lowest : value;
     return value > highest ? highest : value;
 }
+
+/* How the sums of a layer become codes. A kernel's copy in locals: stores of codes might alias the
+ * parameters, which would then be loaded anew for each. */
+typedef struct {
+    const int32_t *multiplier;
+    const int8_t *shift;
+    int32_t mask; /* -1: a multiplier per channel; 0: one for all */
+    int32_t zero_point, lowest, highest;
+} kt_output_t;
+
+static inline int8_t kt_to_code(kt_output_t output, int32_t channel, uint32_t sum) {
+    channel &= output.mask;
+    const int32_t value = kt_requantize(sum, output.multiplier[channel], output.shift[channel]);
+    return (int8_t)kt_clamp_code(value + output.zero_point, output.lowest, output.highest);
+}
+
+/* From any structure that has these fields. */
+#define KT_OUTPUT_OF(op)                                                                           \
+    {(op)->multiplier,        (op)->shift,  -(int32_t)(op)->per_channel,                           \
+     (op)->output_zero_point, (op)->lowest, (op)->highest}
 
 #endif

@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "kt_kernels.h"
 #include "kt_requantize.h"
 
@@ -7,8 +5,10 @@ void kt_resize_nearest(const kt_resize_nearest_t *op, const int8_t *input, int8_
     for (uint32_t y = 0; y < op->out_h; y++) {
         const int8_t *row = input + (uint32_t)op->row[y] * op->in_w * op->channels;
         for (uint32_t x = 0; x < op->out_w; x++) {
-            memcpy(output, row + (uint32_t)op->column[x] * op->channels, op->channels);
-            output += op->channels;
+            const int8_t *code = row + (uint32_t)op->column[x] * op->channels;
+            for (uint32_t channel = op->channels; channel > 0; channel--) {
+                *output++ = *code++;
+            }
         }
     }
 }

@@ -41,6 +41,7 @@ static uint32_t kt_sum(const kt_conv2d_t *op, kt_reach_t rows, kt_reach_t column
 
 void kt_transpose_conv(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void *scratch) {
     const int32_t filter = op->kernel_h * op->kernel_w * op->in_c;
+    const kt_output_t target = KT_OUTPUT_OF(op);
     (void)scratch;
     for (int32_t y = 0; y < op->out_h; y++) {
         const kt_reach_t rows = kt_reach(y + op->pad_top, op->stride_h, op->kernel_h, op->in_h);
@@ -49,12 +50,8 @@ void kt_transpose_conv(const kt_conv2d_t *op, const int8_t *input, int8_t *outpu
                 kt_reach(x + op->pad_left, op->stride_w, op->kernel_w, op->in_w);
             const int8_t *weights = op->weights;
             for (int32_t channel = 0; channel < op->out_c; channel++, weights += filter) {
-                const int32_t index = op->per_channel ? channel : 0;
-                const uint32_t sum =
-                    (uint32_t)op->bias[channel] + kt_sum(op, rows, columns, weights, input);
-                const int32_t value = kt_requantize(sum, op->multiplier[index], op->shift[index]);
-                *output++ =
-                    (int8_t)kt_clamp_code(value + op->output_zero_point, op->lowest, op->highest);
+                const uint32_t sum = kt_sum(op, rows, columns, weights, input);
+                *output++ = kt_to_code(target, channel, (uint32_t)op->bias[channel] + sum);
             }
         }
     }

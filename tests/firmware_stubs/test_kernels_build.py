@@ -15,7 +15,8 @@ from deploy.codegen.fixed_point import (
 )
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion"]
-COMPILERS = [["gcc", "-std=c99"], ["g++", "-x", "c++"], ["clang", "-std=c99"]]
+COMPILERS = [[name, "-std=c99"] for name in ("gcc", "clang", "clang-14", "arm-none-eabi-gcc")]
+COMPILERS.append(["g++", "-x", "c++"])
 WRAPPER = """
 #include "kt_requantize.h"
 void requantize(int n, const int32_t *x, int32_t multiplier, int shift, int32_t *y);
