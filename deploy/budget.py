@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from deploy.comparison.baseline import Baseline, BaselineCheck
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import CoreError
-from deploy.footprint.image import ImageError, read_image
+from deploy.footprint.image import ImageError, read_image, refuse_other_machine
 from deploy.footprint.ram import RamError
 from deploy.footprint.rom import RomError
 from deploy.lint import lint
@@ -56,7 +56,7 @@ def check(
     ordered = sorted(verdicts, key=lambda verdict: (verdict.fits, -verdict.percent))
     report = BudgetReport(tuple(ordered))
     found = {one.name: lint(one, report.widest(one).footprint) for one in report.bundles}
-    return BudgetReport(report.verdicts, found)
+    return BudgetReport(report.verdicts, found, baseline is not None)
 
 
 def _bundle_of(one: Check, bundles: Mapping[str, Bundle]) -> Bundle:
@@ -101,7 +101,9 @@ def _rom_usage(one: Check, found: Footprint, earlier: BaselineCheck | None) -> U
     limit = one.rom_limit_bytes
     usable = one.board.rom_slot_bytes if limit is None else limit
     if one.image is not None:
-        sections = read_image(one.image).rom_sections
+        image = read_image(one.image)
+        refuse_other_machine(image, one.image, one.board.core)
+        sections = image.rom_sections
         parts = tuple(Part(name, "image", size) for name, size in sections.items())
         band = (0.0, 0.0)
     else:
@@ -133,7 +135,7 @@ def _ram_usage(one: Check, found: Footprint, earlier: BaselineCheck | None) -> U
         "RAM",
         usable,
         limit is not None,
-        (*parts, *_reserve(one.reserve_ram_bytes)),
+        (*parts, *_reserve(one.ram_reserve_bytes(one.board))),
         found.ram_error_percent,
         round(one.margin.of(usable)),
         None if earlier is None else earlier.ram_bytes,

@@ -174,19 +174,26 @@ def _board_that_fits(bundle: Bundle, one: Check, rom: Usage, ram: Usage) -> Iter
     if any(usage.is_own_limit and not usage.fits for usage in (rom, ram)):
         return
     boards = sorted(map(load_board, board_names()), key=lambda b: (b.rom_slot_bytes, b.ram_bytes))
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    seen: dict[tuple[str, str, bool], tuple[int, int]] = {}
     for board in boards:
-        core = (board.core, board.fpu)
+        core = (board.core, board.fpu, board.runs_from_ram)
         if core not in seen:
-            after = footprint(bundle, board, one.tasks, allocate=one.allocate)
-            seen[core] = (
-                after.rom_bytes + one.reserve_rom_bytes,
-                after.ram_bytes + one.reserve_ram_bytes,
-            )
-        rom_bytes, ram_bytes = seen[core]
-        if _is_enough(one, board, rom_bytes, ram_bytes):
+            try:
+                after = footprint(bundle, board, one.tasks, one.kernels, one.allocate)
+            except CoreError:  # the check's kernels are not made for it
+                continue
+            seen[core] = _with_reserves(one, board, after)
+        if _is_enough(one, board, *seen[core]):
             yield Step("both", f"take a larger board: {board.name}", 0, True)
             return
+
+
+def _with_reserves(one: Check, board: Board, found: Footprint) -> tuple[int, int]:
+    """ROM and RAM of a footprint on a board, with those of the rest of the firmware."""
+    return (
+        found.rom_bytes + one.reserve_rom_bytes,
+        found.ram_bytes + one.ram_reserve_bytes(board),
+    )
 
 
 def _is_enough(one: Check, board: Board, rom_bytes: int, ram_bytes: int) -> bool:
@@ -212,13 +219,14 @@ def _faster(bundle: Bundle, one: Check, time: Timing) -> Iterator[Step]:
     usable_us = (time.limit_us or 0.0) - time.margin_us
     boards = sorted(map(load_board, board_names()), key=lambda b: (b.clock_hz, b.rom_slot_bytes))
     for board in boards:
-        after = footprint(bundle, board, one.tasks, allocate=one.allocate)
+        try:
+            after = footprint(bundle, board, one.tasks, one.kernels, one.allocate)
+        except CoreError:  # the check's kernels are not made for it
+            continue
         slowest = after.slowest_task
         if slowest is None or slowest.latency is None or slowest.latency.microseconds > usable_us:
             continue
-        rom_bytes = after.rom_bytes + one.reserve_rom_bytes
-        ram_bytes = after.ram_bytes + one.reserve_ram_bytes
-        if _is_enough(one, board, rom_bytes, ram_bytes):
+        if _is_enough(one, board, *_with_reserves(one, board, after)):
             took = format_microseconds(slowest.latency.microseconds)
             yield Step("time", f"take a faster board: {board.name}, about {took}", 0, True)
             return

@@ -161,6 +161,11 @@ def parse_allowance(value: str | int, name: str, of_time: bool = False) -> Allow
                 'Write for example "5 %".'
             )
         return Allowance(percent=percent, text=f"{percent:g} %")
+    if "%" in str(value):
+        raise UnitError(
+            f"`{name}` must be a share of at least 0 %, received {value!r}. "
+            'Write for example "5 %".'
+        )
     if of_time:
         time_us = parse_microseconds(str(value), name)
         return Allowance(amount=time_us, text=format_microseconds(time_us))

@@ -65,6 +65,10 @@ class Check:
     file: Path | None = None
     lines: Mapping[str, int] = field(default_factory=dict)
 
+    def ram_reserve_bytes(self, board: Board) -> int:
+        """RAM that the rest of the firmware takes on `board`, its code included where that is."""
+        return self.reserve_ram_bytes + (self.reserve_rom_bytes if board.runs_from_ram else 0)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -137,10 +141,12 @@ class BudgetReport:
     Args:
         verdicts: One per check, at least one, the worst first.
         findings: By the bundle's name, what the lint found.
+        is_compared: Whether a baseline was given, also one that knows none of the checks.
     """
 
     verdicts: tuple[Verdict, ...]
     findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    is_compared: bool = False
 
     @property
     def bundles(self) -> tuple[Bundle, ...]:
@@ -164,8 +170,8 @@ class BudgetReport:
 
     @property
     def has_baseline(self) -> bool:
-        """Whether any check has a baseline."""
-        return any(verdict.baseline is not None for verdict in self.verdicts)
+        """Whether a baseline was given, or any check has one."""
+        return self.is_compared or any(verdict.baseline is not None for verdict in self.verdicts)
 
     def of(self, bundle: Bundle) -> tuple[Verdict, ...]:
         """The verdicts of one bundle, the worst first."""

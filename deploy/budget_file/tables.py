@@ -27,6 +27,8 @@ PYPROJECT = "pyproject.toml"
 OUR_PLACE: Place = ("tool", "keras-tree")
 """Where our tables stand in a `pyproject.toml`."""
 
+_MOST_BYTES = 1024**2  # thousands of checks; TOML is read slowly, and whole
+
 ALLOCATIONS = ("all", "one")
 """Every path in the arena at once, or only the path that runs."""
 
@@ -183,10 +185,17 @@ def text_of(path: Path) -> str:
     """The text of a file that must be UTF-8.
 
     Raises:
-        BudgetError: It cannot be read.
+        BudgetError: It cannot be read, or is too large.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise BudgetError(
+                f"{path}: a budget file of at most {_MOST_BYTES // 1024**2} MiB is expected, "
+                "received more. Give the file that holds the limits."
+            )
+        return data.decode("utf-8-sig")
     except OSError as error:
         raise BudgetError(
             f"{path}: a readable TOML file is expected; {error.strerror}. Check the path."

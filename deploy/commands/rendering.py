@@ -48,7 +48,8 @@ def files_wanted(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
     """The renderings to write, by format and file; checked before any work.
 
     Raises:
-        UsageError: A `--report` is not FORMAT=FILE, or names an unknown format.
+        UsageError: A `--report` is not FORMAT=FILE, or names an unknown format; a file is named
+            twice.
     """
     wanted = []
     for text in arguments.report:
@@ -64,7 +65,20 @@ def files_wanted(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
                 f"{near_name(form, FORMATS, 'formats')}"
             )
         wanted.append((form, Path(path)))
+    _refuse_one_file_twice(arguments, [path for _, path in wanted])
     return wanted
+
+
+def _refuse_one_file_twice(arguments: argparse.Namespace, paths: list[Path]) -> None:
+    """Two texts for one file are a mistake, of which only the last would be seen."""
+    paths = [*paths, *filter(None, (arguments.output, getattr(arguments, "write_baseline", None)))]
+    targets = [path.resolve() for path in paths if not path.exists() or path.is_file()]
+    for path in paths:
+        if targets.count(path.resolve()) > 1:
+            raise UsageError(
+                f"every file must be written once, received '{path}' twice. Give each report a "
+                "file of its own."
+            )
 
 
 def show(report: BudgetReport, arguments: argparse.Namespace, say: Callable[[str], None]) -> None:

@@ -176,11 +176,17 @@ def wanted_baseline(arguments: argparse.Namespace, file: BudgetFile | None) -> B
     A file that does not exist yet is no error where this run is going to write it.
 
     Raises:
+        UsageError: There is none, and `--allow-growth` needs one.
         BaselineError: It cannot be used.
     """
     from deploy.comparison.baseline_file import read_baseline
 
     path = arguments.baseline or (file.baseline if file else None)
+    if path is None and arguments.allow_growth is not None:
+        raise UsageError(
+            "`--allow-growth` needs earlier figures to hold today's against, received no baseline. "
+            "Add `--baseline FILE`; `keras-tree check --write-baseline FILE` writes one."
+        )
     if path is None:
         return None
     written = getattr(arguments, "write_baseline", None)

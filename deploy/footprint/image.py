@@ -21,6 +21,9 @@ _ARRAYS = (14, 15, 16)  # SHT_INIT_ARRAY, SHT_FINI_ARRAY, SHT_PREINIT_ARRAY
 _WRITE, _ALLOC = 1, 2  # SHF_WRITE, SHF_ALLOC
 _LOAD = 1  # PT_LOAD
 _LINKED = (2, 3)  # ET_EXEC, ET_DYN
+_MACHINES = {  # by the beginning of a core's name: EM_ARM, EM_XTENSA, EM_RISCV
+    "cortex": (40, "Arm"), "xtensa": (94, "Xtensa"), "rv32": (243, "RISC-V"),
+}  # fmt: skip
 _OTHERS = {1: "an object file that is not linked yet", 4: "a memory dump"}  # ET_REL, ET_CORE
 _MOST_HEADERS = 0xFF00  # SHN_LORESERVE; firmware has tens
 _LONGEST_NAME = 200
@@ -46,15 +49,18 @@ class Image:
     Args:
         rom_sections: Bytes in flash by section, `.data`'s initial values included.
         ram_sections: Bytes in RAM by section.
+        machine: What its code is made for, as ELF numbers it (`e_machine`).
     """
 
     rom_sections: dict[str, int]
     ram_sections: dict[str, int]
+    machine: int
 
 
 class _Header(NamedTuple):
     """What is needed of the file's header."""
 
+    machine: int
     program_offset: int
     section_offset: int
     program_size: int
@@ -127,6 +133,22 @@ def read_image(path: Path) -> Image:
         ) from error
 
 
+def refuse_other_machine(image: Image, path: Path, core: str) -> None:
+    """Refuse an image that is made for another architecture than a board's core.
+
+    Raises:
+        ImageError: It is.
+    """
+    number, name = next(found for prefix, found in _MACHINES.items() if core.startswith(prefix))
+    if image.machine != number:
+        known = dict(_MACHINES.values())
+        received = known.get(image.machine, f"machine {image.machine}")
+        raise ImageError(
+            f"{path}: an image for {core} ({name}) is expected, received one for {received}. Give "
+            "the image that was linked for this board."
+        )
+
+
 class _Reader:
     """Reads one file."""
 
@@ -166,7 +188,7 @@ class _Reader:
                 ram[name] = ram.get(name, 0) + section.size
         if not rom:
             raise self._wrong("sections to program into flash are expected, there are none")
-        return Image(rom, ram)
+        return Image(rom, ram, header.machine)
 
     def _check_start(self, start: bytes) -> None:
         """Refuse what is no ELF file."""
@@ -178,7 +200,7 @@ class _Reader:
 
     def _header(self) -> _Header:
         (
-            kind, _, version, _, program_offset, section_offset, _, _, program_size,
+            kind, machine, version, _, program_offset, section_offset, _, _, program_size,
             program_count, section_size, section_count, names_index,
         ) = self._unpacked(self.layout.header, 16)  # fmt: skip
         if version != 1:
@@ -192,7 +214,7 @@ class _Reader:
             section_count = section_count or first.size
             names_index = first.link if names_index == 0xFFFF else names_index
         return _Header(
-            program_offset, section_offset, program_size, program_count, section_size,
+            machine, program_offset, section_offset, program_size, program_count, section_size,
             section_count, names_index,
         )  # fmt: skip
 

@@ -82,12 +82,16 @@ def clock(board: Board) -> str:
 
 def ranking(found: Ranking) -> str:
     """The boards that a bundle fits, the smallest first, and the nearest that it misses."""
+    from deploy.report import phrases  # loads NumPy, which the plain list does without
+
     lines = [*_wrapped(f"{found.bundle.name}: ", _what(found), 4), ""]
     if found.fitting:
         rows = [["board", "core", "ROM/slot", "", "RAM/block", "", "time", ""]]
         lines += [*_aligned([*rows, *map(_row, found.fitting)], "llrrrrrl"), ""]
     order = ", the smallest first" if len(found.fitting) > 1 else ""
     lines.append(f"fits {len(found.fitting)} of {_boards(len(found.verdicts))}{order}")
+    if found.fitting:
+        lines += _wrapped("", phrases.errors(found.fitting), 0)
     if any(verdict.is_close for verdict in found.fitting):
         lines.append("close: fits, but not at the upper end of the estimate's error")
     if found.nearest_miss is not None:
@@ -131,10 +135,12 @@ def _what(found: Ranking) -> str:
 
 
 def _row(verdict: Verdict) -> list[str]:
+    from deploy.report import phrases
+
     board = verdict.check.board
     cells = [board.name, board.core]
     for usage in (verdict.rom, verdict.ram):
-        cells += [_used_of_limit(usage), f"{usage.percent:.0f} %"]
+        cells += [_used_of_limit(usage), phrases.percent(usage)]
     return [*cells, _time(verdict.time), "close" if verdict.is_close else ""]
 
 

@@ -68,7 +68,7 @@ def lines(report: BudgetReport, width: int, paint: Paint) -> Iterator[str]:
         name = f"{shortened(verdict.check.name, name_width):{name_width}}"
         yield "  ".join([f"{paint(f'{word:5}', word)}", name, *cells])
     yield paint(phrases.outcome(report), "OVER" if report.over_budget else "fits")
-    for remark in (phrases.errors(report), phrases.margins(report)):
+    for remark in (phrases.errors(report.verdicts), phrases.margins(report)):
         for line in textwrap.wrap(remark, width, break_on_hyphens=False):
             yield paint(line, "note")
 

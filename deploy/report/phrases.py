@@ -6,7 +6,7 @@ Here stands text without layout: no width, no colour, no table.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from deploy.footprint import Footprint, TaskFootprint
 from deploy.footprint.latency import Latency
@@ -105,10 +105,10 @@ def quantities(verdict: Verdict) -> list[tuple[str, growth.Quantity]]:
     return list(zip(("ROM", "RAM", "time"), verdict.quantities, strict=False))
 
 
-def errors(report: BudgetReport) -> str:
+def errors(verdicts: Iterable[Verdict]) -> str:
     """The stated errors of all estimates: of each the usual band, then the checks with others."""
     bands: dict[str, dict[str, list[str]]] = {}
-    for verdict in report.verdicts:
+    for verdict in verdicts:
         for name, quantity in quantities(verdict):
             band = (
                 quantity.latency.error_percent

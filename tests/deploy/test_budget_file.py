@@ -165,6 +165,7 @@ def test_a_board_named_nearly_as_in_the_file(tmp_path):
         (lambda path: None, "No such file"),
         (lambda path: path.mkdir(), "Is a directory"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "TOML is expected"),
+        (lambda path: path.write_bytes(b"[[board]]\n" * 120_000), "at most 1 MiB is expected"),
     ],
 )
 def test_a_file_that_cannot_be_read(tmp_path, make, said):

@@ -203,6 +203,23 @@ def test_the_files_baseline_may_be_missing_only_when_it_is_being_written(
     assert "vs base" in capsys.readouterr().out
 
 
+def test_a_baseline_of_other_checks_is_told(bundle_folder, capsys):
+    command = ["check", str(bundle_folder), "--board"]
+    assert main([*command, "pico", "--write-baseline", "base.json"]) == 0
+    capsys.readouterr()
+    assert main([*command, "nano33ble", "--baseline", "base.json", "--allow-growth", "0 B"]) == 0
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("fits ")]
+    assert row.split().count("new") == 3  # ROM, RAM and time
+
+
+def test_the_reserve_of_a_board_without_flash_counts_in_ram_too(bundle_folder, capsys):
+    command = [str(bundle_folder), "--board", "stm32n6570-dk"]
+    plain = report_of(capsys, *command)["checks"][0]
+    told = report_of(capsys, *command, "--reserve-rom", "1000", "--reserve-ram", "70")["checks"][0]
+    assert told["rom"]["used_bytes"] - plain["rom"]["used_bytes"] == 1000
+    assert told["ram"]["used_bytes"] - plain["ram"]["used_bytes"] == 1070
+
+
 def test_any_tflite_file_alone_and_several_on_one_device(shared, capsys):
     models = shared / "models"
     kws, ad = models / "mlperftiny__kws_ref_model.tflite", models / "mlperftiny__ad01_int8.tflite"
@@ -318,6 +335,16 @@ def test_a_spoilt_bundle_ends_with_2_and_names_the_file(
         (["B", "--board", "pico", "--report", "sarf=x"], "Did you mean 'sarif'?"),
         (["B", "--board", "pico", "--baseline", "gone.json"], "gone.json"),
         (["B", "--board", "pico", "--image", "gone.elf"], "gone.elf"),
+        (["B", "--board", "pico", "--allow-growth", "1 %"], "needs earlier figures"),
+        (["B", "--board", "pico", "--margin", "-5 %"], "must be a share of at least 0 %"),
+        (
+            ["B", "--board", "pico", "--report", "json=a", "--report", "html=./a"],
+            "every file must be written once, received 'a' twice",
+        ),
+        (
+            ["B", "--board", "pico", "--report", "json=a", "--write-baseline", "a"],
+            "every file must be written once, received 'a' twice",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_message(bundle_folder, capsys, arguments, said):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.footprint.image import Image, ImageError, read_image
+from deploy.board import CORES
+from deploy.footprint.image import Image, ImageError, read_image, refuse_other_machine
 
 SCRIPT = """
 MEMORY { FLASH (rx) : ORIGIN = 0x08000000, LENGTH = 256K
@@ -215,9 +216,10 @@ def by_hand(order: str = "<", bits: int = 32, **changes: int) -> bytes:
     else:
         loads = [struct.pack(f"{order}8I", 1, *piece, piece[3], 7, 4) for piece in pieces]
     header = struct.pack(
-        f"{order}HHI3{wide}I6H", changes.get("kind", 2), 40, 1, 0x1000, header_size,
-        changes.get("section_offset", start + len(contents)), 0, header_size, len(loads[0]), 2,
-        changes.get("section_size", section_size), changes.get("count", 5), changes.get("names", 4),
+        f"{order}HHI3{wide}I6H", changes.get("kind", 2), changes.get("machine", 40), 1, 0x1000,
+        header_size, changes.get("section_offset", start + len(contents)), 0, header_size,
+        len(loads[0]), 2, changes.get("section_size", section_size), changes.get("count", 5),
+        changes.get("names", 4),
     )  # fmt: skip
     start_bytes = struct.pack("4s3B9x", b"\x7fELF", bits // 32, 1 if order == "<" else 2, 1)
     return start_bytes + header + b"".join(loads) + contents + sections
@@ -227,8 +229,44 @@ def by_hand(order: str = "<", bits: int = 32, **changes: int) -> bytes:
 @pytest.mark.parametrize("bits", [32, 64])
 def test_both_sizes_and_orders_of_words(tmp_path: Path, order: str, bits: int) -> None:
     assert read_image(written(tmp_path, by_hand(order, bits))) == Image(
-        {".text": 16, ".data": 8}, {".data": 8, ".bss": 32}
+        {".text": 16, ".data": 8}, {".data": 8, ".bss": 32}, 40
     )
+
+
+@pytest.mark.parametrize(
+    ("machine", "core", "received"),
+    [
+        (40, "cortex-m4", None),
+        (94, "xtensa-lx7", None),
+        (243, "rv32imc", None),
+        (62, "cortex-m4", r"for cortex-m4 \(Arm\) is expected, received one for machine 62"),
+        (40, "rv32imac", r"for rv32imac \(RISC-V\) is expected, received one for Arm"),
+    ],
+)
+def test_an_image_is_for_the_core_of_its_board(
+    tmp_path: Path, machine: int, core: str, received: str | None
+) -> None:
+    path = written(tmp_path, by_hand(machine=machine))
+    if received is None:
+        refuse_other_machine(read_image(path), path, core)
+    else:
+        with pytest.raises(ImageError, match=received):
+            refuse_other_machine(read_image(path), path, core)
+
+
+def test_every_core_has_a_machine() -> None:
+    machines = (40, 94, 243)
+    for core in CORES:
+        fitting = [one for one in machines if is_accepted(Image({}, {}, one), core)]
+        assert len(fitting) == 1
+
+
+def is_accepted(image: Image, core: str) -> bool:
+    try:
+        refuse_other_machine(image, Path("firmware.elf"), core)
+    except ImageError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,23 @@ def test_the_board_that_is_named_fits_and_none_smaller_does(device_bundle):
     assert verdict_of(device_bundle, board=named, reserve_rom_bytes=40_000).fits
 
 
+def test_a_board_is_named_for_the_checks_own_kernels(device_bundle):
+    small = load_board("bluepill")
+    for kernels in ("reference", "cmsis-nn"):
+        settings = {"reserve_rom_bytes": 60_000, "kernels": kernels}
+        step = verdict_of(device_bundle, board=small, **settings).next_steps[-1]
+        named = load_board(step.text.removeprefix("take a larger board: "))
+        assert verdict_of(device_bundle, board=named, **settings).fits
+
+
+def test_a_board_that_copies_the_program_into_ram_is_not_taken_for_one_with_flash(device_bundle):
+    # Only the board without flash of its own has storage for it, but no RAM.
+    giant = {"reserve_rom_bytes": 20 * 1024**2}
+    steps = verdict_of(device_bundle, board=load_board("mimxrt1060-evk"), **giant).next_steps
+    assert not any("stm32n6570-dk" in step.text for step in steps)
+    assert not verdict_of(device_bundle, board=load_board("stm32n6570-dk"), **giant).fits
+
+
 def test_a_limit_of_the_users_own_is_not_lifted_by_another_board(device_bundle):
     steps = verdict_of(device_bundle, 30_000).next_steps
     assert not any("board" in step.text for step in steps)

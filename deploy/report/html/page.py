@@ -79,7 +79,7 @@ def _sections(report: BudgetReport) -> Iterator[Markup]:
         "section",
         tag("h2", "Checks"),
         check_rows.checks_table(report),
-        tag("p", _sentence(phrases.errors(report)), class_="caption"),
+        tag("p", _sentence(phrases.errors(report.verdicts)), class_="caption"),
         tag("p", _sentence(margins), class_="caption") if margins else None,
     )
     for heading, content in (
