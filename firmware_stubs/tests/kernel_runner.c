@@ -16,7 +16,7 @@ void kt_port_write(const char *text); /* of ports/bare_metal.c */
 /* The counter of SysTick, 24 bits; it runs from the first call. */
 static uint32_t kt_ticks(void) {
     volatile uint32_t *systick = (volatile uint32_t *)0xE000E010U;
-    if (systick[0] == 0) {
+    if ((systick[0] & 1) == 0) {
         systick[1] = 0xffffffU, systick[2] = 0, systick[0] = 5;
     }
     return systick[2];
