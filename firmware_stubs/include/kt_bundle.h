@@ -73,12 +73,12 @@ struct kt_bundle {
 
 /* One tensor between nodes, or at an end of a path: real value = scale * (code - zero_point). */
 typedef struct {
-    const char *name; /* of the seam; "" at the ends of paths */
+    const char *name;             /* of the seam; "" at the ends of paths */
     uint32_t shape[KT_MOST_AXES]; /* the batch (1) first; zeros after the last axis */
     uint32_t element_count;       /* codes of one sample, which are bytes */
     float scale;
-    int16_t zero_point; /* -128 to 127 */
-    uint8_t axis_count; /* 1 to 6 */
+    int16_t zero_point;             /* -128 to 127 */
+    uint8_t axis_count;             /* 1 to 6 */
     const uint8_t *contract_sha256; /* 32 bytes */
 } kt_tensor_t;
 
@@ -114,8 +114,7 @@ kt_status_t kt_bundle_open(kt_bundle_t *bundle, const void *image, size_t length
 int32_t kt_bundle_find_task(const kt_bundle_t *bundle, const char *name) KT_WARN_UNUSED;
 
 /* A task by its index, from 0 to task_count - 1. */
-kt_status_t kt_bundle_task(const kt_bundle_t *bundle, uint16_t task,
-                           kt_task_t *out) KT_WARN_UNUSED;
+kt_status_t kt_bundle_task(const kt_bundle_t *bundle, uint16_t task, kt_task_t *out) KT_WARN_UNUSED;
 
 /* The node at `position` (0: the trunk) of a task's path; of a branch image also those that lie in
  * the full image. */
@@ -123,8 +122,7 @@ kt_status_t kt_bundle_path_node(const kt_bundle_t *bundle, uint16_t task, uint16
                                 kt_node_t *out) KT_WARN_UNUSED;
 
 /* A stored node by its index, from 0 to node_count - 1. */
-kt_status_t kt_bundle_node(const kt_bundle_t *bundle, uint16_t node,
-                           kt_node_t *out) KT_WARN_UNUSED;
+kt_status_t kt_bundle_node(const kt_bundle_t *bundle, uint16_t node, kt_node_t *out) KT_WARN_UNUSED;
 
 /* The label of a class, or NULL where there is none. UTF-8. */
 const char *kt_bundle_label(const kt_bundle_t *bundle, uint16_t task, uint16_t label);
@@ -132,8 +130,9 @@ const char *kt_bundle_label(const kt_bundle_t *bundle, uint16_t task, uint16_t l
 /* The tree's name. */
 const char *kt_bundle_name(const kt_bundle_t *bundle);
 
-/* network input = raw * scale + offset: two numbers of IEEE 754's binary64, little endian. On nearly
- * every core `double` has this form, and its address can be given. Zeros after a failed open. */
+/* network input = raw * scale + offset: two numbers of IEEE 754's binary64, little endian. On
+ * nearly every core `double` has this form, and its address can be given. Zeros after a failed
+ * open. */
 void kt_bundle_normalization(const kt_bundle_t *bundle, uint8_t scale[8], uint8_t offset[8]);
 
 #ifdef __cplusplus

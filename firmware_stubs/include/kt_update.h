@@ -25,12 +25,12 @@ extern "C" {
 
 /* Bytes at the end of a slot that its commit record takes, and the length of `page`. */
 #define KT_RECORD_AREA_BYTES(program_bytes)                                                        \
-    ((program_bytes) > KT_RECORD_BYTES ? (program_bytes) : KT_RECORD_BYTES)
+    ((uint32_t)(program_bytes) > KT_RECORD_BYTES ? (uint32_t)(program_bytes) : KT_RECORD_BYTES)
 
 /* The flash that holds the slots. Every function returns 0 where it succeeded. */
 typedef struct {
-    /* Copy `length` bytes at `address` to `data`; fail rather than fault where the flash's own error
-     * correction finds half-programmed words. */
+    /* Copy `length` bytes at `address` to `data`; fail rather than fault where the flash's own
+     * error correction finds half-programmed words. */
     int (*read)(uint32_t address, void *data, size_t length, void *context);
     /* Erase the sector at `address`. */
     int (*erase)(uint32_t address, void *context);
@@ -55,8 +55,8 @@ typedef struct {
     uint32_t slot_bytes; /* of each; a multiple of `sector_bytes` */
     uint8_t *page;       /* KT_RECORD_AREA_BYTES(program_bytes) bytes of RAM, used during a call to
                             begin, write and commit, and kept between them */
-    /* How branches are opened: `base` must be the open full image. With `require_signature` an image
-     * of a lower version than any that was committed before is refused too. */
+    /* How branches are opened: `base` must be the open full image. With `require_signature` an
+     * image of a lower version than any that was committed before is refused too. */
     const kt_open_options_t *options;
     const char *task; /* the only task whose branch belongs here */
     /* The firmware's own trial of a verified branch before the switch (does it fit the arena, does

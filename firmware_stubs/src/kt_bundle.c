@@ -89,7 +89,8 @@ static kt_status_t check_header(kt_bundle_t *bundle, const uint8_t *image, size_
 /* The checksum of tables and signature, and that an image without signature has none. */
 static kt_status_t check_seal(const kt_bundle_t *bundle) {
     const uint8_t *seal = bundle->image + bundle->tables_bytes;
-    const uint32_t crc = kt_crc32(0, bundle->image, (size_t)bundle->tables_bytes + KT_SIGNATURE_BYTES);
+    const uint32_t crc =
+        kt_crc32(0, bundle->image, (size_t)bundle->tables_bytes + KT_SIGNATURE_BYTES);
     const int is_signed = (bundle->flags & KT_IMAGE_SIGNED) != 0;
 
     if (crc != KT_U32(seal, kt_image_seal_t, tables_crc32)) {

@@ -121,9 +121,8 @@ const char *kt_bundle_label(const kt_bundle_t *bundle, uint16_t task, uint16_t l
 }
 
 const char *kt_bundle_name(const kt_bundle_t *bundle) {
-    return bundle->image == NULL
-               ? ""
-               : bundle->strings + KT_U32(bundle->image, kt_image_header_t, name);
+    return bundle->image == NULL ? ""
+                                 : bundle->strings + KT_U32(bundle->image, kt_image_header_t, name);
 }
 
 void kt_bundle_normalization(const kt_bundle_t *bundle, uint8_t scale[8], uint8_t offset[8]) {

@@ -5,8 +5,8 @@
 #include "kt_crc32.h"
 #include "kt_image_read.h"
 
-#define HIGHEST_FLOAT32 0x7f7fffffu   /* bits of the largest finite number; 1 is the smallest */
-#define MOST_ELEMENTS 0x7fffffffu     /* of a tensor */
+#define HIGHEST_FLOAT32 0x7f7fffffu /* bits of the largest finite number; 1 is the smallest */
+#define MOST_ELEMENTS 0x7fffffffu   /* of a tensor */
 #define EVENLY(bytes) (((bytes) + (KT_IMAGE_ALIGNMENT - 1u)) & ~(KT_IMAGE_ALIGNMENT - 1u))
 
 int kt_is_zero(const uint8_t *bytes, size_t count) {
@@ -140,8 +140,7 @@ static kt_status_t check_strings(const kt_bundle_t *bundle) {
     for (i = 0; i < bundle->label_count && status == KT_OK; i++) {
         status = check_string(bundle, kt_read_u32(bundle->labels + 4u * (size_t)i));
     }
-    if (status == KT_OK &&
-        !kt_is_zero(end, (size_t)(bundle->image + bundle->tables_bytes - end))) {
+    if (status == KT_OK && !kt_is_zero(end, (size_t)(bundle->image + bundle->tables_bytes - end))) {
         status = KT_ERROR_LAYOUT;
     }
     return status;
@@ -151,9 +150,8 @@ kt_status_t kt_check_tables(const kt_bundle_t *bundle, const kt_open_options_t *
     kt_status_t status = check_strings(bundle);
     uint16_t i;
 
-    if (status == KT_OK &&
-        (bundle->task_count < 1 ||
-         (bundle->task_count != 1 && (bundle->flags & KT_IMAGE_BRANCH) != 0))) {
+    if (status == KT_OK && (bundle->task_count < 1 ||
+                            (bundle->task_count != 1 && (bundle->flags & KT_IMAGE_BRANCH) != 0))) {
         status = KT_ERROR_LAYOUT;
     }
     for (i = 0; i < bundle->tensor_count && status == KT_OK; i++) {
@@ -217,7 +215,8 @@ static int is_same_tensor(const uint8_t *one, const uint8_t *other) {
     const size_t after_name = offsetof(kt_image_tensor_t, scale);
 
     return memcmp(one, other, KT_SHA256_BYTES) == 0 &&
-           memcmp(one + after_name, other + after_name, sizeof(kt_image_tensor_t) - after_name) == 0;
+           memcmp(one + after_name, other + after_name, sizeof(kt_image_tensor_t) - after_name) ==
+               0;
 }
 
 kt_status_t kt_check_base(const kt_bundle_t *bundle, const kt_open_options_t *options) {
@@ -234,8 +233,7 @@ kt_status_t kt_check_base(const kt_bundle_t *bundle, const kt_open_options_t *op
         if (!is_external(node)) {
             continue;
         }
-        there =
-            kt_record_in_base(base, bundle->strings + KT_U32(node, kt_image_node_t, name));
+        there = kt_record_in_base(base, bundle->strings + KT_U32(node, kt_image_node_t, name));
         if (there == NULL) {
             return KT_ERROR_BASE;
         }

@@ -2,25 +2,8 @@
 
 #include <string.h>
 
-#include "kt_crc32.h"
 #include "kt_image_read.h"
-#include "kt_record.h"
-
-typedef struct {
-    uint32_t sequence;
-    uint32_t image_bytes;
-    uint32_t lowest_version;
-    uint32_t tables_crc32;
-    int is_there;
-} record_t;
-
-static uint32_t record_area_bytes(const kt_update_config_t *config) {
-    return KT_RECORD_AREA_BYTES((uint32_t)config->flash.program_bytes);
-}
-
-static uint32_t record_address(const kt_update_config_t *config, unsigned slot) {
-    return config->slots[slot].address + config->slot_bytes - record_area_bytes(config);
-}
+#include "kt_slot.h"
 
 static int is_power_of_two(uint32_t number) {
     return number != 0 && (number & (number - 1u)) == 0;
@@ -34,9 +17,8 @@ static kt_status_t check_config(const kt_update_config_t *config) {
         config->page == NULL || config->options == NULL || config->task == NULL ||
         !is_power_of_two(flash->sector_bytes) || !is_power_of_two(flash->program_bytes) ||
         flash->program_bytes > KT_MOST_PROGRAM_BYTES ||
-        flash->sector_bytes < record_area_bytes(config) || config->slot_bytes == 0 ||
-        config->slot_bytes % flash->sector_bytes != 0 ||
-        config->slot_bytes > KT_MOST_IMAGE_BYTES) {
+        flash->sector_bytes < kt_record_area_bytes(config) || config->slot_bytes == 0 ||
+        config->slot_bytes % flash->sector_bytes != 0 || config->slot_bytes > KT_MOST_IMAGE_BYTES) {
         return KT_ERROR_ARGUMENT;
     }
     for (slot = 0; slot < 2; slot++) {
@@ -50,26 +32,6 @@ static kt_status_t check_config(const kt_update_config_t *config) {
         }
     }
     return KT_OK;
-}
-
-/* A slot's record. What cannot be read, or is torn, is none. */
-static record_t read_record(const kt_update_config_t *config, unsigned slot) {
-    uint8_t bytes[KT_RECORD_BYTES];
-    record_t record;
-
-    memset(&record, 0, sizeof record);
-    if (config->flash.read(record_address(config, slot), bytes, sizeof bytes,
-                           config->flash.context) != 0 ||
-        memcmp(bytes, KT_RECORD_MAGIC, KT_RECORD_MAGIC_BYTES) != 0 ||
-        kt_crc32(0, bytes, offsetof(kt_record_t, crc32)) != KT_U32(bytes, kt_record_t, crc32)) {
-        return record;
-    }
-    record.sequence = KT_U32(bytes, kt_record_t, sequence);
-    record.image_bytes = KT_U32(bytes, kt_record_t, image_bytes);
-    record.lowest_version = KT_U32(bytes, kt_record_t, lowest_version);
-    record.tables_crc32 = KT_U32(bytes, kt_record_t, tables_crc32);
-    record.is_there = record.image_bytes <= config->slot_bytes - record_area_bytes(config);
-    return record;
 }
 
 static uint32_t tables_crc32(const kt_bundle_t *bundle) {
@@ -96,21 +58,20 @@ static kt_status_t open_slot(const kt_update_config_t *config, unsigned slot, ui
 }
 
 /* The slot with the higher record. */
-static unsigned newer(const record_t records[2]) {
+static unsigned newer(const kt_slot_record_t records[2]) {
     return records[1].is_there &&
            (!records[0].is_there || records[1].sequence > records[0].sequence);
 }
 
 /* The slot that counts, or -1; its branch is open then. */
-static int find_active(const kt_update_config_t *config, const record_t records[2],
+static int find_active(const kt_update_config_t *config, const kt_slot_record_t records[2],
                        kt_bundle_t *branch) {
     unsigned slot = newer(records);
     unsigned tries;
 
     for (tries = 0; tries < 2; tries++, slot = 1u - slot) {
-        const record_t *record = &records[slot];
-        if (record->is_there &&
-            open_slot(config, slot, record->image_bytes, 0, branch) == KT_OK &&
+        const kt_slot_record_t *record = &records[slot];
+        if (record->is_there && open_slot(config, slot, record->image_bytes, 0, branch) == KT_OK &&
             tables_crc32(branch) == record->tables_crc32) {
             return (int)slot;
         }
@@ -120,7 +81,7 @@ static int find_active(const kt_update_config_t *config, const record_t records[
 }
 
 kt_status_t kt_update_active(const kt_update_config_t *config, kt_bundle_t *branch) {
-    record_t records[2];
+    kt_slot_record_t records[2];
     kt_status_t status;
 
     memset(branch, 0, sizeof *branch);
@@ -128,8 +89,8 @@ kt_status_t kt_update_active(const kt_update_config_t *config, kt_bundle_t *bran
     if (status != KT_OK) {
         return status;
     }
-    records[0] = read_record(config, 0);
-    records[1] = read_record(config, 1);
+    records[0] = kt_read_record(config, 0);
+    records[1] = kt_read_record(config, 1);
     return find_active(config, records, branch) < 0 ? KT_ERROR_NO_BRANCH : KT_OK;
 }
 
@@ -152,24 +113,28 @@ static kt_status_t erase_slot(const kt_update_config_t *config, unsigned slot,
     return KT_OK;
 }
 
-/* What the next record must say, from the two that may be there. */
-static void follow(kt_update_t *update, const record_t records[2]) {
-    unsigned slot;
+/* The slot to keep where none counts now: one that may count again once its full image is back, or
+ * once its record can be read. */
+static int kept_slot(const kt_slot_record_t records[2]) {
+    if (records[0].is_there || records[1].is_there) {
+        return (int)newer(records);
+    }
+    return records[0].is_unreadable && !records[1].is_unreadable ? 0 : 1;
+}
 
-    for (slot = 0; slot < 2; slot++) {
-        const record_t *record = &records[slot];
-        if (record->is_there && record->sequence >= update->sequence) {
-            update->sequence = record->sequence + 1u;
-        }
-        if (record->is_there && record->lowest_version > update->lowest_version) {
-            update->lowest_version = record->lowest_version;
-        }
+/* What the next record must say, from one that may be there. */
+static void follow(kt_update_t *update, const kt_slot_record_t *record) {
+    if (record->is_there && record->sequence >= update->sequence) {
+        update->sequence = record->sequence + 1u;
+    }
+    if (record->is_there && record->lowest_version > update->lowest_version) {
+        update->lowest_version = record->lowest_version;
     }
 }
 
 kt_status_t kt_update_begin(kt_update_t *update, const kt_update_config_t *config,
                             uint32_t image_bytes) {
-    record_t records[2];
+    kt_slot_record_t records[2];
     kt_bundle_t branch;
     kt_status_t status;
     int active;
@@ -179,19 +144,20 @@ kt_status_t kt_update_begin(kt_update_t *update, const kt_update_config_t *confi
     if (status != KT_OK) {
         return status;
     }
-    if (image_bytes == 0 || image_bytes > config->slot_bytes - record_area_bytes(config)) {
+    if (image_bytes == 0 || image_bytes > config->slot_bytes - kt_record_area_bytes(config)) {
         return KT_ERROR_SPACE;
     }
-    records[0] = read_record(config, 0);
-    records[1] = read_record(config, 1);
+    records[0] = kt_read_record(config, 0);
+    records[1] = kt_read_record(config, 1);
     active = find_active(config, records, &branch);
-    if (active < 0) { /* keep what is newer: it may count again once its full image is back */
-        active = (int)newer(records);
+    if (active < 0) {
+        active = kept_slot(records);
     }
     update->config = config;
     update->image_bytes = image_bytes;
     update->slot = (uint8_t)(1 - active);
-    follow(update, records);
+    follow(update, &records[0]);
+    follow(update, &records[1]);
     if (update->sequence == 0 && (records[0].is_there || records[1].is_there)) {
         return KT_ERROR_FLASH; /* 2^32 updates: the flash was worn out long before */
     }
@@ -243,39 +209,9 @@ kt_status_t kt_update_write(kt_update_t *update, const void *data, size_t length
     return KT_OK;
 }
 
-static void put_u32(uint8_t *at, uint32_t value) {
-    at[0] = (uint8_t)value;
-    at[1] = (uint8_t)(value >> 8);
-    at[2] = (uint8_t)(value >> 16);
-    at[3] = (uint8_t)(value >> 24);
-}
-
-/* The switch: the last bytes that are programmed, and only after all others were verified. */
-static kt_status_t write_record(const kt_update_t *update, const kt_bundle_t *branch) {
-    const kt_update_config_t *config = update->config;
-    const uint32_t area = record_area_bytes(config);
-    uint8_t *page = config->page;
-    record_t kept;
-
-    memset(page, 0xff, area);
-    memset(page, 0, KT_RECORD_BYTES);
-    memcpy(page, KT_RECORD_MAGIC, KT_RECORD_MAGIC_BYTES);
-    put_u32(KT_AT(page, kt_record_t, sequence), update->sequence);
-    put_u32(KT_AT(page, kt_record_t, image_bytes), branch->image_bytes);
-    put_u32(KT_AT(page, kt_record_t, lowest_version),
-            config->options->require_signature ? branch->version : update->lowest_version);
-    put_u32(KT_AT(page, kt_record_t, tables_crc32), tables_crc32(branch));
-    put_u32(KT_AT(page, kt_record_t, crc32), kt_crc32(0, page, offsetof(kt_record_t, crc32)));
-    if (config->flash.program(record_address(config, update->slot), page, area,
-                              config->flash.context) != 0) {
-        return KT_ERROR_FLASH;
-    }
-    kept = read_record(config, update->slot);
-    return kept.is_there && kept.sequence == update->sequence ? KT_OK : KT_ERROR_FLASH;
-}
-
 kt_status_t kt_update_commit(kt_update_t *update) {
     const kt_update_config_t *config = update->config;
+    kt_slot_record_t record; /* of the other slot, then of this one */
     kt_bundle_t branch;
     kt_status_t status = KT_OK;
 
@@ -289,13 +225,23 @@ kt_status_t kt_update_commit(kt_update_t *update) {
         status = program_page(update);
     }
     update->is_open = 0;
+    record = kt_read_record(config, 1u - update->slot); /* it may have been unreadable at first */
+    follow(update, &record);
     if (status == KT_OK) {
-        status = open_slot(config, update->slot, update->image_bytes, update->lowest_version,
-                           &branch);
+        status =
+            open_slot(config, update->slot, update->image_bytes, update->lowest_version, &branch);
     }
     if (status == KT_OK && config->accept != NULL &&
         config->accept(&branch, config->accept_context) != 0) {
         status = KT_ERROR_REFUSED;
     }
-    return status == KT_OK ? write_record(update, &branch) : status;
+    if (status != KT_OK) {
+        return status;
+    }
+    record.sequence = update->sequence;
+    record.image_bytes = branch.image_bytes;
+    record.lowest_version =
+        config->options->require_signature ? branch.version : update->lowest_version;
+    record.tables_crc32 = tables_crc32(&branch);
+    return kt_write_record(config, update->slot, &record);
 }

@@ -1,6 +1,6 @@
 /*
- * Files for the test drivers, in memory of exactly their length at a multiple of 16 (malloc's own on
- * 64-bit hosts), so that a sanitizer finds every byte that is read beyond.
+ * Files for the test drivers, in memory of exactly their length at a multiple of 16 (malloc's own
+ * on 64-bit hosts), so that a sanitizer finds every byte that is read beyond.
  */
 #ifndef IMAGE_FILE_H
 #define IMAGE_FILE_H
