@@ -150,7 +150,8 @@ def _task(bundle: Bundle, names: CNames, task: TaskProgram) -> list[str]:
     ]
     for after, function in task.continues.items():
         lines += textwrap.wrap(
-            f"/* The rest of the path, after '{_printable(after)}' has run for any task. */",
+            f"/* The rest of the path alone, where '{_printable(after)}' has run, and since then "
+            "only tasks that go through it. */",
             _LINE,
             subsequent_indent=" * ",
         )

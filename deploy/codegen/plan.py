@@ -73,21 +73,19 @@ def make_plan(nodes: Mapping[str, NodeProgram], paths: Paths, keep_seams: bool) 
     Raises:
         CodegenError: Two nodes of a path do not fit together.
     """
+    if not paths:
+        raise CodegenError("`paths` must hold a path, received none. Name a task.")
     nodes = _with_staging(dict(nodes), paths)
     prefixes = kept_prefixes(paths, _producers(nodes, paths)) if keep_seams else frozenset()
-    best: tuple[int, Storages, list[int], int] | None = None
+    found = []
     for turn in (1, -1, 0):
         storages = Storages(
             nodes, [path_contents(path, nodes, prefixes) for path in paths.values()]
         )
         _join_in_place(storages, nodes, turn)
         blocks, least = _blocks(storages)
-        offsets, end = place(blocks, least)
-        if best is None or end < best[0]:
-            best = (end, storages, offsets, least)
-    if best is None:
-        raise CodegenError("`paths` must hold a path, received none. Name a task.")
-    end, storages, offsets, least = best
+        found.append((*place(blocks, least), storages, least))
+    offsets, end, storages, least = min(found, key=lambda one: one[1])
     by_storage = dict(zip(storages.all(), offsets, strict=True))
     return Plan(
         nodes,

@@ -30,6 +30,11 @@ def _dsp_strip(sizes: Sizes) -> int:
     return 16 * -(-sizes["kernel_h"] // 2) * (2 * sizes["kernel_w"] + columns)
 
 
+def _mve_windows(sizes: Sizes) -> int:
+    """What four output positions see (kt_conv_mve.c)."""
+    return 4 * sizes["kernel_h"] * sizes["kernel_w"] * (sizes["in_c"] // sizes["groups"])
+
+
 # By instruction set and kernel; what is missing asks for none.
 _FORMULAS: dict[str, dict[str, Callable[[Sizes], int]]] = {
     "portable": {},
@@ -38,7 +43,7 @@ _FORMULAS: dict[str, dict[str, Callable[[Sizes], int]]] = {
         "kt_conv2d_1x1": lambda sizes: 32 * -(-sizes["in_c"] // 4),
         "kt_depthwise_conv2d": _dsp_strip,
     },
-    "mve": {},
+    "mve": {"kt_conv2d": _mve_windows},
 }
 
 

@@ -51,6 +51,8 @@ def concatenate(op: Op, build: NodeBuilder) -> None:
     if op.option("fusedActivationFunction"):
         op.fail("no activation is expected, received one")
     tensors = [op.input(position) for position in range(len(op.operator.inputs))]
+    if not all(op.same_quantization(tensor, target) for tensor in tensors):
+        op.fail("one quantization of all inputs and the output is expected", "Quantize it again.")
     _join(op, build, tensors, axis)
 
 

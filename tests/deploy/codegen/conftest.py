@@ -74,6 +74,10 @@ class Runner:
         assert (self._memory[: self._start] == 0x5A).all()
         assert (self._memory[end:] == 0x5A).all()
 
+    def symbol(self, kind: type, name: str) -> ctypes.Array:
+        """A constant of the program."""
+        return kind.in_dll(self._library, name)
+
     def feed(self, task: str, codes: np.ndarray) -> None:
         """Fill the buffer with rubbish, then put a task's input in its place."""
         one = self.program.tasks[task]
@@ -159,7 +163,7 @@ def assert_equal_to_tflm(build) -> Callable[..., None]:
 
     def compare(bundle: Bundle, count: int, seed: int = 0, **options: object) -> None:
         runner = build(compile_bundle(bundle, **options))
-        for name in bundle.tasks:
+        for name in runner.program.tasks:
             shape = bundle.path_nodes(name)[0].input.shape[1:]
             codes = np.random.default_rng(seed).integers(-128, 128, (count, *shape), np.int8)
             expected = bundle.run(name, codes, "tflm").reshape(count, -1)
@@ -171,3 +175,33 @@ def assert_equal_to_tflm(build) -> Callable[..., None]:
             )
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def networks() -> ModuleType:
+    """The writer of random networks."""
+    return loaded(Path(__file__).with_name("random_networks.py"), "random_networks")
+
+
+@pytest.fixture(scope="session")
+def flatbuffer_writer() -> Callable:
+    """Makes empty flatbuffers to fill."""
+    return writers.FlatbufferWriter
+
+
+@pytest.fixture(scope="session")
+def tree_writer() -> Callable[..., Bundle]:
+    """A bundle of nodes given as lists of layers, its input (1, 6, 6, 3)."""
+    return loaded(Path(__file__).with_name("small_trees.py"), "small_trees").tree_of
+
+
+@pytest.fixture(scope="session")
+def stubs() -> Path:
+    """The folder of C sources."""
+    return STUBS
+
+
+@pytest.fixture(scope="session")
+def run_compiler() -> Callable[..., None]:
+    """Run a compiler; what it says is the failure."""
+    return run
