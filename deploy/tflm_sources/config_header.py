@@ -52,8 +52,7 @@ _ARENA = """\
  *     {error}
  * KT_MODEL_COPY_BYTES: tensors that are kept where paths part.
  * KT_MODEL_MARGIN_BYTES: {margin} Set it (-D) where your copy
- *     of the runtime is another revision or has other kernels: its structures may be larger. Too
- *     little is found when the model is opened, never while it runs.
+ *     of the runtime is another revision or has other kernels: its structures may be larger.
  */
 #ifndef KT_MODEL_MARGIN_BYTES
 #define KT_MODEL_MARGIN_BYTES {margin_bytes}

@@ -92,6 +92,7 @@ const kt_tflm_config_t kt_model = {{
     {node_count},
     KT_MODEL_TASK_COUNT,
     KT_MODEL_COPY_BYTES,
+    KT_MODEL_COPY_BYTES + KT_MODEL_RUNTIME_BYTES,
     {allocates_all},
     interpreter_room,
     resolver_room,

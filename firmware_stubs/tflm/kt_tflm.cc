@@ -12,10 +12,6 @@ namespace {
 using tflite::MicroAllocator;
 using tflite::MicroInterpreter;
 
-// Less than any node takes, so that nothing that works is refused; below it the runtime itself
-// would write to where there is no memory.
-constexpr size_t kAllocatorBytes = 256;
-constexpr size_t kNodeBytes = 64;
 constexpr size_t kIdentifierAt = 4;  // of "TFL3" in the file
 constexpr size_t kHeaderBytes = 8;
 
@@ -40,17 +36,26 @@ MicroInterpreter *interpreter_at(const kt_tflm_t *model, size_t place) {
     return static_cast<MicroInterpreter *>(model->config->interpreters) + place;
 }
 
-// A node's interpreter: of all nodes in their order, or of the path's, each at its first step.
+// Whether a path comes to the node of a step for the first time.
+bool is_first(const kt_tflm_task_t &task, size_t step) {
+    size_t before = 0;
+    while (task.steps[before].node != task.steps[step].node) {
+        before++;
+    }
+    return before == step;
+}
+
+// A node's interpreter: of all nodes in their order, or of the path's nodes in its order.
 MicroInterpreter *interpreter_of(const kt_tflm_t *model, const kt_tflm_task_t &task, size_t step) {
     const uint16_t node = task.steps[step].node;
-    size_t first = 0;
+    size_t place = 0;
     if (model->config->allocates_all) {
         return interpreter_at(model, node);
     }
-    while (task.steps[first].node != node) {
-        first++;
+    for (size_t before = 0; task.steps[before].node != node; before++) {
+        place += is_first(task, before) ? 1 : 0;
     }
-    return interpreter_at(model, first);
+    return interpreter_at(model, place);
 }
 
 bool is_as_stated(const TfLiteTensor *tensor, const kt_tflm_tensor_t &stated) {
@@ -79,19 +84,16 @@ kt_tflm_status_t check_format(const kt_tflm_node_t &node) {
 }
 
 kt_tflm_status_t allocate_node(kt_tflm_t *model, MicroAllocator *allocator, uint16_t index,
-                               size_t place) {
+                               MicroInterpreter *place) {
     const kt_tflm_node_t &node = model->config->nodes[index];
     model->failed_node = static_cast<int16_t>(index);
     const kt_tflm_status_t status = check_format(node);
     if (status != KT_TFLM_OK) {
         return status;
     }
-    if (allocator->used_bytes() + kNodeBytes > model->arena_bytes) {
-        return KT_TFLM_ERROR_NODE_ALLOCATION;
-    }
     const auto *resolver = static_cast<const tflite::MicroOpResolver *>(model->resolver);
     // What stood there before is left as it is: it holds nothing that would have to be given back.
-    auto *interpreter = new (Room{interpreter_at(model, place)})
+    auto *interpreter = new (Room{place})
         MicroInterpreter(tflite::GetModel(node.data), *resolver, allocator);
     if (interpreter->initialization_status() != kTfLiteOk ||
         interpreter->AllocateTensors() != kTfLiteOk) {
@@ -110,7 +112,7 @@ kt_tflm_status_t allocate_all(kt_tflm_t *model) {
     MicroAllocator *allocator = MicroAllocator::Create(model->arena, model->arena_bytes);
     kt_tflm_status_t status = KT_TFLM_OK;
     for (uint16_t node = 0; status == KT_TFLM_OK && node < model->config->node_count; node++) {
-        status = allocate_node(model, allocator, node, node);
+        status = allocate_node(model, allocator, node, interpreter_at(model, node));
     }
     return status;
 }
@@ -124,11 +126,11 @@ kt_tflm_status_t allocate_path(kt_tflm_t *model, uint16_t index) {
     MicroAllocator *allocator = MicroAllocator::Create(model->arena, model->arena_bytes);
     model->allocated = -1;
     for (uint16_t step = 0; step < task.step_count; step++) {
-        if (interpreter_of(model, task, step) != interpreter_at(model, step)) {
-            continue;  // the path comes to this node again
+        if (!is_first(task, step)) {
+            continue;
         }
-        const kt_tflm_status_t status =
-            allocate_node(model, allocator, task.steps[step].node, step);
+        const kt_tflm_status_t status = allocate_node(model, allocator, task.steps[step].node,
+                                                      interpreter_of(model, task, step));
         if (status != KT_TFLM_OK) {
             return status;
         }
@@ -202,7 +204,9 @@ kt_tflm_status_t kt_tflm_open(kt_tflm_t *model, const kt_tflm_config_t *config, 
     if (!is_aligned(arena)) {
         return KT_TFLM_ERROR_ARENA_ALIGNMENT;
     }
-    if (arena_bytes < config->copy_bytes || arena_bytes - config->copy_bytes < kAllocatorBytes) {
+    // Not left to the runtime: where memory for a temporary tensor is missing, some of its kernels
+    // follow a null pointer before they tell.
+    if (arena_bytes < config->arena_bytes) {
         return KT_TFLM_ERROR_ARENA_SIZE;
     }
     model->resolver = config->make_resolver(config->resolver);
@@ -264,7 +268,7 @@ const char *kt_tflm_message(kt_tflm_status_t status) {
         "ok",
         "a pointer is null, or there is no such task",
         "the arena must start at a multiple of 16",
-        "the arena is too small to begin with",
+        "the arena is smaller than the configuration states",
         "the runtime refused an operator",
         "a node's data must start at a multiple of 16",
         "a node is no .tflite file of the runtime's schema version",

@@ -51,7 +51,7 @@ typedef enum {
     KT_TFLM_OK = 0,
     KT_TFLM_ERROR_ARGUMENT = -1,        /* a null pointer, or a task that there is not */
     KT_TFLM_ERROR_ARENA_ALIGNMENT = -2, /* the arena does not start at a multiple of 16 */
-    KT_TFLM_ERROR_ARENA_SIZE = -3,      /* too small to begin with */
+    KT_TFLM_ERROR_ARENA_SIZE = -3,      /* smaller than the configuration states */
     KT_TFLM_ERROR_RESOLVER = -4,        /* the runtime took fewer operators than the bundle has */
     KT_TFLM_ERROR_NODE_ALIGNMENT = -5,  /* a node's data does not start at a multiple of 16 */
     KT_TFLM_ERROR_NODE_FORMAT = -6,     /* no .tflite file, or of another schema version */
@@ -103,10 +103,11 @@ typedef struct {
     const kt_tflm_task_t *tasks;
     const kt_tflm_copy_t *copies;
     uint16_t node_count, task_count;
-    uint32_t copy_bytes;     /* of all copies; a multiple of 16; they lie at the arena's start */
-    uint8_t allocates_all;   /* 1: all nodes at once; 0: only the nodes of the path that runs */
-    void *interpreters;      /* room for the runtime's interpreters, one per allocated node */
-    void *resolver;          /* room for the operator resolver */
+    uint32_t copy_bytes;   /* of all copies; a multiple of 16; they lie at the arena's start */
+    size_t arena_bytes;    /* least arena, copies and all */
+    uint8_t allocates_all; /* 1: all nodes at once; 0: only the nodes of the path that runs */
+    void *interpreters;    /* room for the runtime's interpreters, one per allocated node */
+    void *resolver;        /* room for the operator resolver */
     const void *(*make_resolver)(void *room); /* NULL where an operator was refused */
 } kt_tflm_config_t;
 
@@ -115,11 +116,11 @@ typedef struct {
     const kt_tflm_config_t *config;
     const void *resolver;
     int8_t *copies;
-    uint8_t *arena;       /* the runtime's part */
-    size_t arena_bytes;   /* of the runtime's part */
-    int16_t allocated;    /* the task that is allocated, where one is at a time; -1: none */
-    int16_t kept;         /* the last copy that holds what was computed from the input; -1: none */
-    int16_t failed_node;  /* the node that the last KT_TFLM_ERROR_NODE_... or _INVOKE is about */
+    uint8_t *arena;      /* the runtime's part */
+    size_t arena_bytes;  /* of the runtime's part */
+    int16_t allocated;   /* the task that is allocated, where one is at a time; -1: none */
+    int16_t kept;        /* the last copy that holds what was computed from the input; -1: none */
+    int16_t failed_node; /* the node that the last KT_TFLM_ERROR_NODE_... or _INVOKE is about */
 } kt_tflm_t;
 
 /* Checks everything and allocates the nodes; a model that opened can run.

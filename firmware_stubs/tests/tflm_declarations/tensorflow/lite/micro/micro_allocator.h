@@ -13,7 +13,6 @@ class MicroAllocator {
   public:
     static MicroAllocator *Create(uint8_t *tensor_arena, size_t arena_size,
                                   MemoryPlannerType planner = MemoryPlannerType::kGreedy);
-    size_t used_bytes() const;
 };
 
 }  // namespace tflite

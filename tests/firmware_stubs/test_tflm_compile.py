@@ -1,0 +1,168 @@
+"""The adapter and generated sources compile, for the host and for Arm, without the runtime."""
+
+import ctypes
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploy.footprint import rom
+from deploy.footprint.operator_memory import _ROWS
+from deploy.tflm_sources.operators import INT8_REGISTRATIONS, add_method
+from quantize.tensor_spec import TensorSpec
+
+HERE = Path(__file__).parent
+spec = importlib.util.spec_from_file_location("tflm_cases", HERE / "tflm_cases.py")
+cases = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cases)
+
+# Without the headers of a C++ library: not every bare-metal toolchain has them.
+ARM = ["arm-none-eabi-g++", "-mcpu=cortex-m4", "-mthumb", "-nostdinc++", "-Os"]
+COMPILERS = {
+    "host": ["g++", "-O2"],
+    "arm": [*ARM, "-DKT_MODEL_ANY_KERNELS"],
+    "arm with CMSIS-NN": [*ARM, "-DCMSIS_NN"],
+}
+
+
+def objects(compiler: str, folder: Path, pattern: str = "kt_model_*.cc") -> list[Path]:
+    command = [*COMPILERS[compiler], *cases.CPP, *cases.WARNINGS]
+    includes = [folder, cases.ADAPTER, cases.DECLARATIONS]
+    sources = [*folder.glob(pattern), *cases.ADAPTER.glob("*.cc")]
+    return [cases.compiled(command, one, folder / f"{one.stem}.o", includes) for one in sources]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("allocate", ["all", "one"])
+def test_everything_compiles(compiler, allocate, tmp_path) -> None:
+    objects(compiler, cases.write(tmp_path, cases.bundle("nested"), allocate=allocate))
+
+
+def test_a_bare_metal_image_needs_nothing_more(tmp_path) -> None:
+    """No heap, no constructor before main, no destructor after it, no lock."""
+    folder = cases.write(tmp_path, cases.bundle("tree"))
+    for path in objects("arm with CMSIS-NN", folder):
+        listed = subprocess.run(
+            ["arm-none-eabi-nm", path], capture_output=True, text=True, check=True
+        ).stdout
+        assert not re.search(r"malloc|free|__dso_handle|atexit|guard|_Znw|_Zdl", listed), listed
+        sections = subprocess.run(
+            ["arm-none-eabi-objdump", "-h", path], capture_output=True, text=True, check=True
+        ).stdout
+        assert ".init_array" not in sections
+
+
+@pytest.mark.parametrize("compiler", [["gcc"], ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb"]])
+def test_the_assembler_includes_the_nodes(compiler, tmp_path) -> None:
+    model = cases.bundle("tree")
+    folder = cases.write(tmp_path, model, data="incbin")
+    path = cases.compiled(compiler, folder / "kt_model_data.S", tmp_path / "data.o", [folder])
+    tools = "arm-none-eabi-" if "arm" in compiler[0] else ""
+    raw = tmp_path / "data.bin"
+    for name, node in model.nodes.items():
+        section = f".rodata.kt_model_{name}_data"
+        subprocess.run([f"{tools}objcopy", "-O", "binary", "-j", section, path, raw], check=True)
+        assert raw.read_bytes() == node.data
+
+
+@pytest.mark.parametrize("language", [["gcc", "-std=c99"], ["g++", "-x", "c++", "-std=c++11"]])
+def test_the_headers_are_c_and_cpp(language, tmp_path) -> None:
+    folder = cases.write(tmp_path, cases.bundle("nested"))
+    source = tmp_path / "user.c"
+    source.write_text(
+        '#include "kt_model_config.h"\n'
+        "KT_TFLM_ALIGNED static uint8_t arena[KT_MODEL_ARENA_BYTES];\n"
+        "int run(kt_tflm_t *model, const int8_t *codes, int8_t *output);\n"
+        "int run(kt_tflm_t *model, const int8_t *codes, int8_t *output) {\n"
+        "    if (kt_tflm_open(model, &kt_model, arena, sizeof arena) != KT_TFLM_OK) return -1;\n"
+        "    return kt_tflm_run(model, KT_MODEL_TASK_DEEP_ONE, codes, output);\n"
+        "}\n"
+    )
+    cases.compiled([*language, *cases.WARNINGS], source, tmp_path / "user.o",
+                   [folder, cases.ADAPTER])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kernels", "flags", "words"),
+    [
+        ("cmsis-nn-int8", [], "compile them with -DCMSIS_NN"),
+        ("reference", ["-DCMSIS_NN"], "sized for reference kernels"),
+    ],
+)
+def test_other_kernels_than_the_arena_is_sized_for_are_refused(
+    kernels, flags, words, tmp_path
+) -> None:
+    folder = cases.write(tmp_path, cases.bundle("alone"), kernels=kernels)
+    includes = [folder, cases.ADAPTER, cases.DECLARATIONS]
+    with pytest.raises(AssertionError, match=words):
+        cases.compiled([*ARM, *cases.CPP, *flags], folder / "kt_model_config.cc",
+                       tmp_path / "x.o", includes)  # fmt: skip
+
+
+def test_a_wrong_count_of_operators_does_not_compile(tmp_path) -> None:
+    folder = cases.write(tmp_path, cases.bundle("alone"))
+    source = folder / "kt_model_config.cc"
+    text = source.read_text()
+    source.write_text(text.replace("kOperators = 1;", "kOperators = 2;"))
+    assert source.read_text() != text
+    with pytest.raises(AssertionError, match="the resolver has room for what is added"):
+        cases.compiled(["g++", *cases.CPP], source, tmp_path / "x.o",
+                       [folder, cases.ADAPTER, cases.DECLARATIONS])  # fmt: skip
+
+
+def test_every_operator_that_has_a_price_has_a_method() -> None:
+    header = DECLARED.read_text()
+    measured = {name for name in rom._table().bits if not name.endswith("_INT8")}
+    for name in measured | set(rom._STAND_INS) | set(_ROWS):
+        assert f" {add_method(name)}(" in header, name
+    for name in INT8_REGISTRATIONS:
+        assert f" Register_{name}_INT8();" in header
+    rows = {name for name in rom._table().bits if name.endswith("_INT8")}
+    assert {f"{name}_INT8" for name in INT8_REGISTRATIONS} == rows
+
+
+DECLARED = cases.DECLARATIONS / "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+
+
+@pytest.fixture(scope="module")
+def quantization(tmp_path_factory) -> ctypes.CDLL:
+    folder = tmp_path_factory.mktemp("quantization")
+    (folder / "q.c").write_text(
+        '#include "kt_tflm_quantization.h"\n'
+        "int8_t q(float v, float s, int32_t z) { return kt_tflm_quantize(v, s, z); }\n"
+        "float d(int8_t c, float s, int32_t z) { return kt_tflm_dequantize(c, s, z); }\n"
+        "uint32_t l(const int8_t *c, uint32_t n) { return kt_tflm_largest(c, n); }\n"
+    )
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-O2", f"-I{cases.ADAPTER}", folder / "q.c",
+         "-o", folder / "q.so", "-lm"], check=True,
+    )  # fmt: skip
+    library = ctypes.CDLL(str(folder / "q.so"))
+    library.q.argtypes = library.d.argtypes = [ctypes.c_float, ctypes.c_float, ctypes.c_int32]
+    library.q.restype, library.d.restype = ctypes.c_int8, ctypes.c_float
+    library.d.argtypes = [ctypes.c_int8, ctypes.c_float, ctypes.c_int32]
+    return library
+
+
+@pytest.mark.parametrize(("scale", "zero_point"), [(1 / 255, -128), (0.05, 3), (1 / 256, 127)])
+def test_codes_are_those_of_the_host(scale, zero_point, quantization) -> None:
+    tensor = TensorSpec((1, 1), "int8", scale, zero_point)
+    random = np.random.default_rng(0)
+    halves = (np.arange(-300, 300) + 0.5) * tensor.scale
+    values = np.concatenate(
+        [halves, random.normal(0, 150 * scale, 3000), [0.0, 1e30, -1e30, np.inf, -np.inf]]
+    ).astype(np.float32)
+    received = [quantization.q(float(value), tensor.scale, zero_point) for value in values]
+    np.testing.assert_array_equal(received, tensor.quantize(values))
+    codes = np.arange(-128, 128, dtype=np.int8)
+    received = [quantization.d(int(code), tensor.scale, zero_point) for code in codes]
+    np.testing.assert_array_equal(np.float32(received), tensor.dequantize(codes))
+
+
+@pytest.mark.parametrize(("codes", "index"), [([5], 0), ([-1, 3, 3], 1), ([-128, -127, -128], 1)])
+def test_the_largest_code(codes, index, quantization) -> None:
+    array = (ctypes.c_int8 * len(codes))(*codes)
+    assert quantization.l(array, len(codes)) == index
