@@ -138,12 +138,10 @@ def _task(bundle: Bundle, names: CNames, task: TaskProgram) -> list[str]:
             f"#define {names.macro(task.name, side + '_ZERO_POINT')} ({spec.zero_point})",
         ]
     lines += [
-        f"static inline int8_t *kt_{identifier}_input(int8_t *buffer)",
-        "{",
+        f"static inline int8_t *kt_{identifier}_input(int8_t *buffer) {{",
         f"    return buffer + {task.input_offset};",
         "}",
-        f"static inline const int8_t *kt_{identifier}_output(const int8_t *buffer)",
-        "{",
+        f"static inline const int8_t *kt_{identifier}_output(const int8_t *buffer) {{",
         f"    return buffer + {task.output_offset};",
         "}",
         f"void {task.run}(int8_t *buffer);",

@@ -164,8 +164,7 @@ def _node(node: NodeProgram, plan: Plan, function: str, structs: _Structs) -> li
     return [
         *definitions,
         *separator,
-        f"void {function}(int8_t *buffer)",
-        "{",
+        f"void {function}(int8_t *buffer) {{",
         *body,
         "}",
         "",
@@ -215,8 +214,7 @@ def _paths(task: TaskProgram, names: CNames) -> list[str]:
 
 def _path_function(function: str, nodes: Sequence[str]) -> list[str]:
     return [
-        f"void {function}(int8_t *buffer)",
-        "{",
+        f"void {function}(int8_t *buffer) {{",
         *(f"    {node}(buffer);" for node in nodes),
         "}",
         "",

@@ -35,6 +35,11 @@ def _mve_windows(sizes: Sizes) -> int:
     return 4 * sizes["kernel_h"] * sizes["kernel_w"] * (sizes["in_c"] // sizes["groups"])
 
 
+def _mve_spread_windows(sizes: Sizes) -> int:
+    """The same with a code for each output channel (kt_depthwise_mve.c)."""
+    return 4 * sizes["kernel_h"] * sizes["kernel_w"] * sizes["out_c"]
+
+
 # By instruction set and kernel; what is missing asks for none.
 _FORMULAS: dict[str, dict[str, Callable[[Sizes], int]]] = {
     "portable": {},
@@ -43,7 +48,7 @@ _FORMULAS: dict[str, dict[str, Callable[[Sizes], int]]] = {
         "kt_conv2d_1x1": lambda sizes: 32 * -(-sizes["in_c"] // 4),
         "kt_depthwise_conv2d": _dsp_strip,
     },
-    "mve": {"kt_conv2d": _mve_windows},
+    "mve": {"kt_conv2d": _mve_windows, "kt_depthwise_conv2d": _mve_spread_windows},
 }
 
 
