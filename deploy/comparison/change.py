@@ -7,7 +7,7 @@ rendering in `report/`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.comparison.comparand import TaskFacts
 from deploy.units import format_bytes
@@ -227,6 +227,8 @@ class Difference:
         contracts: Tensors whose contract changed.
         growths: What was held against an allowance; empty without one.
         notes: What a reader must know besides.
+        error_percent: The widest error band (low, high) of the figures of boards on either side, by
+            quantity ("rom", "ram", "time"); empty where it is not known.
     """
 
     old: str
@@ -240,6 +242,7 @@ class Difference:
     contracts: tuple[ContractChange, ...]
     growths: tuple[Growth, ...] = ()
     notes: tuple[str, ...] = ()
+    error_percent: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def is_none(self) -> bool:

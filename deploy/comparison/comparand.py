@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deploy.comparison.baseline import BaselineCheck
 from deploy.comparison.baseline_file import baseline_of
 from deploy.comparison.document import count_of, name_of, share_of, table, value_of
-from deploy.footprint import footprint
+from deploy.footprint import Footprint, footprint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,12 +105,15 @@ class Comparand:
         kind: "bundle", "model" (one .tflite file) or "report" (also a baseline).
         bundles: What is known of its bundles; a baseline knows none.
         checks: A bundle's figures by board, a report's by check.
+        error_percent: Error bands of a bundle's figures by quantity ("rom", "ram", "time"), one
+            for each board where it is known; of a report they are not.
     """
 
     origin: str
     kind: str
     bundles: tuple[BundleFacts, ...]
     checks: dict[str, BaselineCheck]
+    error_percent: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     @property
     def is_report(self) -> bool:
@@ -134,16 +137,28 @@ def comparand_of_bundle(
     Raises:
         CoreError, RomError, RamError: As `footprint` does.
     """
-    checks = {board.name: _figures(bundle, board, kernels) for board in boards}
-    return Comparand(origin, kind, (_facts(bundle),), checks)
+    found = {board.name: footprint(bundle, board, kernels=kernels) for board in boards}
+    checks = {name: _figures(name, one) for name, one in found.items()}
+    return Comparand(origin, kind, (_facts(bundle),), checks, _errors(found.values()))
 
 
-def _figures(bundle: Bundle, board: Board, kernels: str | None) -> BaselineCheck:
-    found = footprint(bundle, board, kernels=kernels)
+def _errors(found: Iterable[Footprint]) -> dict[str, list[tuple[float, float]]]:
+    """By quantity the error bands of all boards."""
+    bands: dict[str, list[tuple[float, float]]] = {}
+    for one in found:
+        bands.setdefault("rom", []).append(one.rom_error_percent)
+        bands.setdefault("ram", []).append(one.ram_error_percent)
+        slowest = one.slowest_task
+        if slowest is not None and slowest.latency is not None:
+            bands.setdefault("time", []).append(slowest.latency.error_percent)
+    return bands
+
+
+def _figures(name: str, found: Footprint) -> BaselineCheck:
     slowest = found.slowest_task
     time = None if slowest is None else slowest.latency
     return BaselineCheck(
-        board.name,
+        name,
         found.rom_bytes,
         found.ram_bytes,
         None if time is None else time.microseconds,

@@ -71,7 +71,20 @@ def compare(old: Comparand, new: Comparand, allowance: Allowance | None = None) 
         _contracts(before.contracts, now.contracts),
         _growths(checks, model, allowance),
         (_UNLIKE_NOTE,) if old.is_report != new.is_report else (),
+        _errors(old, new) if checks else {},
     )
+
+
+def _errors(old: Comparand, new: Comparand) -> dict[str, tuple[float, float]]:
+    """By quantity the band that holds those of all boards on both sides."""
+    bands: dict[str, list[tuple[float, float]]] = {}
+    for side in (old, new):
+        for name, those in side.error_percent.items():
+            bands.setdefault(name, []).extend(those)
+    return {
+        name: (min(low for low, _ in those), max(high for _, high in those))
+        for name, those in bands.items()
+    }
 
 
 def _refuse_unlike(old: Comparand, new: Comparand, before: Side, now: Side) -> None:

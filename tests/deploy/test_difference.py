@@ -28,6 +28,7 @@ from deploy.report.difference import terminal
 from deploy.units import parse_allowance
 from quantize.bundle import InputNormalization, Score
 
+BANDS = {"rom": [(-1.0, 1.0)], "ram": [(-2.0, 3.0)], "time": [(-15.0, 20.0)]}
 SEAM = "int8 1x4x4x8, scale {}, zero point -128"
 
 
@@ -43,7 +44,8 @@ def side(origin: str, nodes: dict, tasks: dict, checks: dict, scale: float = 0.0
         name: BaselineCheck(name, rom, ram, us, {}, operators)
         for name, (rom, ram, us, operators) in checks.items()
     }
-    return Comparand(origin, "bundle", (BundleFacts("demo", nodes, tasks, contracts),), found)
+    facts = BundleFacts("demo", nodes, tasks, contracts)
+    return Comparand(origin, "bundle", (facts,), found, {key: list(BANDS[key]) for key in BANDS})
 
 
 OLD = side(
@@ -441,6 +443,12 @@ def test_a_hostile_report_gives_one_error(report_of, verdict_of, keys, value, sa
 
 
 # Renderings
+
+
+def test_the_error_told_is_the_widest_of_both_sides():
+    other = replace(OLD, error_percent={"rom": [(-9.0, 0.1)], "ram": [(0.0, 0.0)]})
+    found = compare(other, OLD).error_percent
+    assert found == {"rom": (-9.0, 1.0), "ram": (-2.0, 3.0), "time": (-15.0, 20.0)}
 
 
 @pytest.mark.parametrize("width", [80, 120])

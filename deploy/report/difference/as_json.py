@@ -67,6 +67,7 @@ def as_dict(difference: Difference) -> dict[str, Any]:
             }
             for one in difference.growths
         ],
+        "error_percent": {name: list(band) for name, band in difference.error_percent.items()},
         "notes": list(difference.notes),
     }
 

@@ -28,9 +28,14 @@ def render(difference: Difference) -> str:
         "\n".join(_tasks(difference)),
         _folded("Nodes and operators", [*_nodes(difference), *_operators(difference)]),
         "\n".join(f"Note: {_text(note)}." for note in difference.notes),
-        f"Old against new: {sides}. ROM, RAM and time are estimates.",
+        f"Old against new: {sides}. {_errors(difference)}.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _errors(difference: Difference) -> str:
+    told = phrases.errors(difference) or "ROM, RAM and time are estimates"
+    return f"{told[0].upper()}{told[1:]}"
 
 
 def _title(difference: Difference) -> str:

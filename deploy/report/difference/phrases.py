@@ -6,6 +6,7 @@ import math
 
 from deploy.comparison.change import Change, CheckChange, Difference, OperatorChange, TaskChange
 from deploy.comparison.comparand import TaskFacts
+from deploy.report.phrases import error_band
 from deploy.units import format_microseconds
 
 _MOST_BOARDS = 4
@@ -99,6 +100,13 @@ def shown_checks(difference: Difference, most: int = 1) -> tuple[list[CheckChang
         return list(difference.checks), 0
     changed = [check for check in difference.checks if check.word != "same"]
     return changed, len(difference.checks) - len(changed)
+
+
+def errors(difference: Difference) -> str:
+    """The stated errors of the figures of boards; empty where they are not known."""
+    names = {"rom": "ROM", "ram": "RAM", "time": "time"}
+    bands = [f"{names[key]} {error_band(band)}" for key, band in difference.error_percent.items()]
+    return f"error of the estimates on either side: {', '.join(bands)}" if bands else ""
 
 
 def outcome(difference: Difference) -> list[str]:

@@ -116,6 +116,8 @@ def _checks(difference: Difference, width: int, paint: Paint) -> Iterator[str]:
         yield from _painted(rows, width, paint)
     if left_out:
         yield f"{left_out} of {len(difference.checks)} boards or checks without a difference"
+    for line in textwrap.wrap(phrases.errors(difference), width, break_on_hyphens=False):
+        yield paint(line, "note")
 
 
 def _operators(difference: Difference, width: int, paint: Paint) -> Iterator[str]:
