@@ -50,7 +50,7 @@ def _replaceable(
     saved = freed_bytes(bundle, found, (operator,)) if nodes else 0
     if saved > 0:
         verb = "ends" if len(nodes) == 1 else "end"
-        text = f"{listed(nodes)} {verb} in {operator}, whose kernel takes {format_bytes(saved)}"
+        text = f"{listed(nodes)} {verb} in {operator}, whose own code takes {format_bytes(saved)}"
         yield Finding(rule, nodes, text, advice, "ROM", saved, found.board.name)
 
 

@@ -44,7 +44,7 @@ def single_user_operator(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
             yield Finding(
                 "single-user-operator",
                 (users[0],),
-                f"only {users[0]} uses {operator}, whose kernel takes {format_bytes(saved)}",
+                f"only {users[0]} uses {operator}, whose own code takes {format_bytes(saved)}",
                 _advice(bundle, found, users[0], operator),
                 "ROM",
                 saved,

@@ -20,7 +20,7 @@ def test_the_public_models_end_in_softmax(public_models, bundle_of, findings_of)
     saved = kernel_bytes(operators) - kernel_bytes(operators - {"SOFTMAX"})
     assert (finding.memory, finding.saved_bytes) == ("ROM", saved) == ("ROM", 5_951)
     assert finding.board == "nano33ble"
-    assert finding.text == "kws, resnet and speech end in SOFTMAX, whose kernel takes 5.8 KiB"
+    assert finding.text == "kws, resnet and speech end in SOFTMAX, whose own code takes 5.8 KiB"
 
 
 @pytest.mark.parametrize(

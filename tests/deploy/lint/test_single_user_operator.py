@@ -19,7 +19,7 @@ def test_only_the_residual_network_adds(public_models, bundle_of, findings_of):
     assert finding.where == ("resnet",)
     assert finding.saved_bytes == kernel_bytes(operators) - kernel_bytes(operators - {"ADD"})
     assert finding.saved_bytes == 3_842
-    assert finding.text == "only resnet uses ADD, whose kernel takes 3.8 KiB"
+    assert finding.text == "only resnet uses ADD, whose own code takes 3.8 KiB"
     assert finding.advice == "build resnet from operators that other nodes link already"
 
 
