@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
         say(json.dumps(asdict(board), indent=2) if arguments.json else explanation(board))
         return FITS
     boards = filtered(arguments.core, arguments.min_rom, arguments.min_ram)
-    if arguments.fits is not None and boards:
+    if arguments.fits is not None:
         return _rank(arguments, boards, say)
     say(
         json.dumps([asdict(board) for board in boards], indent=2)

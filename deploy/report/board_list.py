@@ -84,6 +84,8 @@ def ranking(found: Ranking) -> str:
     """The boards that a bundle fits, the smallest first, and the nearest that it misses."""
     from deploy.report import phrases  # loads NumPy, which the plain list does without
 
+    if not (found.verdicts or found.left_out):
+        return listing(())
     lines = [*_wrapped(f"{found.bundle.name}: ", _what(found), 4), ""]
     if found.fitting:
         rows = [["board", "core", "ROM/slot", "", "RAM/block", "", "time", ""]]

@@ -236,6 +236,16 @@ def test_the_command_ranks(shared: Path, capsys: pytest.CaptureFixture) -> None:
     assert "fits 0 of " in capsys.readouterr().out
 
 
+def test_no_board_is_left_by_the_filters(
+    bundle_folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = ["boards", "--fits", str(bundle_folder), "--min-rom", "900 MiB"]
+    assert main(command) == 1
+    assert "No built-in board passes" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["fitting"] == []
+
+
 def test_a_bundle_is_ranked(bundle_folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["boards", "--fits", str(bundle_folder)]) == 0
     assert "fits " in capsys.readouterr().out

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.board import board_names
 from deploy.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -388,6 +389,26 @@ def test_it_loads_neither_tensorflow_nor_keras_and_is_fast(bundle_folder):
         assert done.stderr.strip() == "[]"
         assert done.returncode == (1 if "--rom" in arguments else 0)
     # Time of the processor, which a busy machine does not stretch: 0.33 s measured on 2 cores.
+    assert min(seconds) < 1.0, seconds
+
+
+_SMALL_MODELS = ("tflm__micro_speech_quantized.tflite", "mlperftiny__kws_ref_model.tflite")
+
+
+def test_ten_nodes_on_all_boards_take_less_than_a_second(shared, tmp_path):
+    models = [shared / "models" / name for name in _SMALL_MODELS]
+    for number in range(10):  # bytes behind a flatbuffer make it another file, of which all is read
+        data = models[number % len(models)].read_bytes() + bytes([number]) * 16
+        tmp_path.joinpath(f"node{number}.tflite").write_bytes(data)
+    seconds = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = in_a_process(*sorted(tmp_path.glob("*.tflite")), "--board", "all")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        assert f"of {len(board_names())} checks" in done.stdout
+    assert len(board_names()) >= 50
+    # Time of the processor: 0.48 s measured on 2 cores.
     assert min(seconds) < 1.0, seconds
 
 
