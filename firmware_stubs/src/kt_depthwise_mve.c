@@ -1,140 +1,103 @@
 /*
- * DEPTHWISE_CONV_2D with Helium: eight channels at a time. Codes are widened to 16 bits by the load
- * and multiplied to 32; products of even and odd channels are summed apart. No scratch.
+ * DEPTHWISE_CONV_2D with Helium: what four output positions see is brought together in `scratch`,
+ * with a code for each output channel. Then eight channels of two positions are computed at a time:
+ * codes are widened to 16 bits by the load and multiplied to 32; products of even and odd channels
+ * are summed apart.
+ *
+ * Scratch, in bytes: 4 * kernel_h * kernel_w * out_c.
  */
 #include "kt_kernels.h"
 
 #if KT_ISA == KT_ISA_MVE
 
 #include "kt_mve.h"
-#include "kt_window.h"
+#include "kt_mve_window.h"
 
-/* Eight channels, or those that are left. */
+/* Sums of two positions. */
 typedef struct {
-    mve_pred16_t exists;
-    uint16x8_t offset; /* of their input channels */
-    int is_run;        /* the input channels are neighbours */
-} kt_lanes_t;
-
-typedef struct {
-    int32x4_t even, odd;
+    int32x4_t even0, odd0, even1, odd1;
 } kt_sums_t;
 
-static inline kt_sums_t kt_add_products(kt_sums_t sums, int16x8_t codes, int16x8_t weights) {
-    sums.even = vaddq_s32(sums.even, vmullbq_int_s16(codes, weights));
-    sums.odd = vaddq_s32(sums.odd, vmulltq_int_s16(codes, weights));
+/* Eight channels, of which `exists` do, over all taps; a tap is `channels` codes from the next. */
+static inline kt_sums_t kt_sum_taps(const int8_t *first, const int8_t *second,
+                                    const int8_t *weights, int32_t channels, int32_t taps,
+                                    mve_pred16_t exists) {
+    const int32x4_t zero = vdupq_n_s32(0);
+    kt_sums_t sums = {zero, zero, zero, zero};
+    __asm__("vmsr p0, %[exists]\n\t"
+            "dls lr, %[taps]\n"
+            "1:\n\t"
+            "vpsttt\n\t"
+            "vldrbt.s16 q0, [%[weights]]\n\t"
+            "vldrbt.s16 q1, [%[first]]\n\t"
+            "vldrbt.s16 q2, [%[second]]\n\t"
+            "add %[weights], %[weights], %[channels]\n\t"
+            "vmullb.s16 q3, q1, q0\n\t"
+            "add %[first], %[first], %[channels]\n\t"
+            "vadd.i32 %q[even0], %q[even0], q3\n\t"
+            "vmullt.s16 q3, q1, q0\n\t"
+            "add %[second], %[second], %[channels]\n\t"
+            "vadd.i32 %q[odd0], %q[odd0], q3\n\t"
+            "vmullb.s16 q3, q2, q0\n\t"
+            "vadd.i32 %q[even1], %q[even1], q3\n\t"
+            "vmullt.s16 q3, q2, q0\n\t"
+            "vadd.i32 %q[odd1], %q[odd1], q3\n\t"
+            "le lr, 1b"
+            : [even0] "+w"(sums.even0), [odd0] "+w"(sums.odd0), [even1] "+w"(sums.even1),
+              [odd1] "+w"(sums.odd1), [first] "+l"(first), [second] "+l"(second),
+              [weights] "+l"(weights)
+            : [exists] "r"((int32_t)exists), [channels] "r"(channels), [taps] "r"(taps)
+            : "lr", "q0", "q1", "q2", "q3", "cc", "memory");
     return sums;
 }
 
-/* `taps` neighbouring taps of a kernel row. */
-static inline kt_sums_t kt_add_taps(kt_sums_t sums, const kt_lanes_t *lanes, const int8_t *codes,
-                                    int32_t step, const int8_t *weights, int32_t channels,
-                                    int32_t taps) {
-    const mve_pred16_t exists = lanes->exists;
-    if (lanes->is_run) {
-        for (; taps > 0; taps--, codes += step, weights += channels) {
-            sums =
-                kt_add_products(sums, vldrbq_z_s16(codes, exists), vldrbq_z_s16(weights, exists));
-        }
-    } else {
-        const uint16x8_t offset = lanes->offset;
-        for (; taps > 0; taps--, codes += step, weights += channels) {
-            sums = kt_add_products(sums, vldrbq_gather_offset_z_s16(codes, offset, exists),
-                                   vldrbq_z_s16(weights, exists));
-        }
-    }
-    return sums;
+/* Puts even and odd channels in turn. */
+static inline void kt_store_turns(int32_t sum[8], int32x4_t even, int32x4_t odd) {
+    int32x4x2_t pairs;
+    pairs.val[0] = even;
+    pairs.val[1] = odd;
+    vst2q_s32(sum, pairs);
 }
 
-/* The same outside the input. */
-static inline kt_sums_t kt_add_padding(kt_sums_t sums, const kt_lanes_t *lanes, int16x8_t padding,
-                                       const int8_t *weights, int32_t channels, int32_t taps) {
-    for (; taps > 0; taps--, weights += channels) {
-        sums = kt_add_products(sums, padding, vldrbq_z_s16(weights, lanes->exists));
-    }
-    return sums;
-}
-
-/* Where a window meets the input; `codes`: of the first tap inside. */
-typedef struct {
-    kt_span_t rows, columns;
-    const int8_t *codes;
-} kt_place_t;
-
-static kt_sums_t kt_sum_window(const kt_conv2d_t *op, const kt_lanes_t *lanes,
-                               const kt_place_t *place, const int8_t *codes,
-                               const int8_t *weights) {
-    const int32_t channels = op->out_c, row = op->kernel_w * channels;
-    const int32_t begin = place->columns.begin, end = place->columns.end;
-    const int16x8_t padding = vdupq_n_s16(op->input_zero_point);
-    kt_sums_t sums = {vdupq_n_s32(0), vdupq_n_s32(0)};
-    for (int32_t y = 0; y < op->kernel_h; y++, weights += row) {
-        if (y < place->rows.begin || y >= place->rows.end) {
-            sums = kt_add_padding(sums, lanes, padding, weights, channels, op->kernel_w);
-            continue;
-        }
-        sums = kt_add_padding(sums, lanes, padding, weights, channels, begin);
-        sums = kt_add_taps(sums, lanes, codes, op->dilation_w * op->in_c,
-                           weights + begin * channels, channels, end - begin);
-        sums = kt_add_padding(sums, lanes, padding, weights + end * channels, channels,
-                              op->kernel_w - end);
-        codes += op->dilation_h * op->in_w * op->in_c;
-    }
-    return sums;
-}
-
-static kt_lanes_t kt_lanes(const kt_conv2d_t *op, int32_t channel) {
-    const uint16x8_t zero_to_seven = vidupq_n_u16(0, 1);
-    kt_lanes_t lanes;
-    lanes.exists = vctp16q((uint32_t)(op->out_c - channel));
-    lanes.is_run = op->groups == 1;
-    lanes.offset = zero_to_seven;
-    if (!lanes.is_run) {
-        uint16_t offset[8];
-        for (int32_t i = 0; i < 8; i++) {
-            offset[i] = (uint16_t)((channel + i) / op->groups - channel / op->groups);
-        }
-        lanes.offset = vldrhq_u16(offset);
-    }
-    return lanes;
-}
-
-/* All channels of one output position. */
-static void kt_put_outputs(const kt_conv2d_t *op, const kt_scaling_t *scaling,
-                           const kt_place_t *place, int8_t *output) {
-    for (int32_t channel = 0; channel < op->out_c; channel += 8) {
-        const kt_lanes_t lanes = kt_lanes(op, channel);
-        const int32_t left = op->out_c - channel;
-        const kt_sums_t sums = kt_sum_window(op, &lanes, place, place->codes + channel / op->groups,
-                                             op->weights + channel);
-        int32x4x2_t pairs;
+/* Eight channels of `pixels` positions. */
+static void kt_put_eight(const kt_conv2d_t *op, const kt_layer_t *layer, int32_t channel,
+                         const int8_t *windows, int32_t pixels, int8_t *output) {
+    const int32_t channels = op->out_c, taps = op->kernel_h * op->kernel_w;
+    const int32_t left = channels - channel;
+    const kt_scaling_t low = kt_scaling(layer, channel, left);
+    const kt_scaling_t high = kt_scaling(layer, channel + 4, left < 4 ? 0 : left - 4);
+    for (int32_t i = 0; i < pixels; i += 2) {
+        const int8_t *first = windows + i * taps * channels;
+        const int8_t *second = i + 1 < pixels ? first + taps * channels : first;
+        const kt_sums_t sums = kt_sum_taps(first, second, layer->weights + channel, channels, taps,
+                                           vctp16q((uint32_t)left));
         int32_t sum[8];
-        pairs.val[0] = sums.even;
-        pairs.val[1] = sums.odd;
-        vst2q_s32(sum, pairs);
-        kt_store_codes(scaling, channel, left, vldrwq_s32(sum), output + channel);
-        if (left > 4) {
-            kt_store_codes(scaling, channel + 4, left - 4, vldrwq_s32(sum + 4),
-                           output + channel + 4);
+        kt_store_turns(sum, sums.even0, sums.odd0);
+        kt_store_codes(layer, &low, vldrwq_s32(sum), output);
+        kt_store_codes(layer, &high, vldrwq_s32(sum + 4), output + 4);
+        output += channels;
+        if (second != first) {
+            kt_store_turns(sum, sums.even1, sums.odd1);
+            kt_store_codes(layer, &low, vldrwq_s32(sum), output);
+            kt_store_codes(layer, &high, vldrwq_s32(sum + 4), output + 4);
+            output += channels;
         }
     }
 }
 
 void kt_depthwise_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output,
                          void *scratch) {
-    const kt_scaling_t scaling = KT_SCALING_OF(op);
-    const int32_t row_step = op->in_w * op->in_c;
-    kt_place_t place;
-    (void)scratch;
-    for (int32_t y = 0; y < op->out_h; y++) {
-        const int32_t top = y * op->stride_h - op->pad_top;
-        place.rows = kt_clip(top, op->in_h, op->kernel_h, op->dilation_h);
-        for (int32_t x = 0; x < op->out_w; x++, output += op->out_c) {
-            const int32_t left = x * op->stride_w - op->pad_left;
-            place.columns = kt_clip(left, op->in_w, op->kernel_w, op->dilation_w);
-            place.codes = input + (top + place.rows.begin * op->dilation_h) * row_step +
-                          (left + place.columns.begin * op->dilation_w) * op->in_c;
-            kt_put_outputs(op, &scaling, &place, output);
+    const kt_layer_t layer = KT_LAYER_OF(op);
+    const kt_window_t window = KT_WINDOW_OF(op, op->in_c, op->groups);
+    const int32_t count = op->kernel_h * op->kernel_w * op->out_c, pixels = op->out_h * op->out_w;
+    int8_t *windows = (int8_t *)scratch;
+    for (int32_t pixel = 0; pixel < pixels; pixel += KT_BLOCK, output += KT_BLOCK * op->out_c) {
+        const int32_t block = pixels - pixel < KT_BLOCK ? pixels - pixel : KT_BLOCK;
+        for (int32_t i = 0; i < block; i++) {
+            kt_put_window(&window, pixel + i, input, windows + i * count);
+        }
+        for (int32_t channel = 0; channel < op->out_c; channel += 8) {
+            kt_put_eight(op, &layer, channel, windows + channel, block, output + channel);
         }
     }
 }

@@ -5,23 +5,27 @@
 
 #include "kt_mve.h"
 
-void kt_fully_connected(const kt_fully_connected_t *op, const int8_t *input, int8_t *output,
-                        void *scratch) {
-    const kt_scaling_t scaling = KT_SCALING_OF(op);
-    const int32_t count = (int32_t)op->in_c;
-    (void)scratch;
-    for (uint32_t row = 0; row < op->rows; row++, input += count, output += op->out_c) {
-        kt_put_channels(&scaling, op->weights, input, count, 0, op->out_c, output);
+static void kt_put_rows(const kt_layer_t *layer, int32_t rows, int32_t count, const int8_t *input,
+                        int8_t *output) {
+    for (; rows > 0; rows -= KT_BLOCK) {
+        kt_put_channels(layer, 0, layer->channels, input, count, rows < KT_BLOCK ? rows : KT_BLOCK,
+                        output);
+        input += KT_BLOCK * count;
+        output += KT_BLOCK * layer->channels;
     }
 }
 
-void kt_conv2d_1x1(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void *scratch) {
-    const kt_scaling_t scaling = KT_SCALING_OF(op);
-    const int32_t count = op->in_c, pixels = op->out_h * op->out_w;
+void kt_fully_connected(const kt_fully_connected_t *op, const int8_t *input, int8_t *output,
+                        void *scratch) {
+    const kt_layer_t layer = KT_LAYER_OF(op);
     (void)scratch;
-    for (int32_t pixel = 0; pixel < pixels; pixel++, input += count, output += op->out_c) {
-        kt_put_channels(&scaling, op->weights, input, count, 0, op->out_c, output);
-    }
+    kt_put_rows(&layer, (int32_t)op->rows, (int32_t)op->in_c, input, output);
+}
+
+void kt_conv2d_1x1(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void *scratch) {
+    const kt_layer_t layer = KT_LAYER_OF(op);
+    (void)scratch;
+    kt_put_rows(&layer, op->out_h * op->out_w, op->in_c, input, output);
 }
 
 #endif
