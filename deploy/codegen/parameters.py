@@ -1,7 +1,9 @@
 """Every operator's constants from its tensors' scales, exactly as TFLM's Prepare computes them.
 
-Pure functions from real numbers and shapes to the fields of the structures in `kt_kernels.h`. Where
-TFLM takes float32 instead of double, so do these: bit identity depends on it.
+Pure functions from real numbers and shapes to the fields of the structures in `kt_kernels.h`.
+Scales are float32 in the flatbuffer; every product and quotient of them is taken in double, as the
+wheel tflite_micro 0.dev20261023 does (the sources of August 2026 take some in float32), but an
+activation's limits in float32: bit identity depends on it.
 
 Belongs here: what a kernel needs beside codes, weights and sizes. Does not belong here: how it is
 written to C, or 256-byte tables (`tables.py`).
@@ -24,7 +26,6 @@ __all__ = [
     "add_parameters",
     "convolution_factors",
     "fold_bias",
-    "fully_connected_factors",
     "mean_parameters",
     "mul_factor",
     "padding_before",
@@ -124,13 +125,6 @@ def convolution_factors(
     return [quantize_multiplier(before * float(scale) / after) for scale in scales]
 
 
-def fully_connected_factors(
-    input_scale: float, weight_scales: np.ndarray, output_scale: float
-) -> list[Factor]:
-    """As `convolution_factors`; the product of the scales is taken in double here too."""
-    return convolution_factors(input_scale, weight_scales, output_scale)
-
-
 @dataclass(frozen=True)
 class AddParameters:
     """The factors in `kt_add_t`, under its names."""
@@ -147,25 +141,20 @@ def add_parameters(scale_a: float, scale_b: float, output_scale: float) -> AddPa
     """ADD's factors: each input to half the larger scale, 20 bits up, then to the output's."""
     twice = 2 * max(_double(scale_a), _double(scale_b))
     output = twice / (2**_LEFT_SHIFT * _double(output_scale))
-    return _sum_parameters(_double(scale_a) / twice, _double(scale_b) / twice, output)
-
-
-def sub_parameters(scale_a: float, scale_b: float, output_scale: float) -> AddParameters:
-    """SUB's factors: as ADD's, but computed in float32."""
-    a, b, after = np.float32(scale_a), np.float32(scale_b), np.float32(output_scale)
-    twice = np.float32(2) * max(a, b)
-    output = twice / (np.float32(2**_LEFT_SHIFT) * after)
-    return _sum_parameters(float(a / twice), float(b / twice), float(output))
-
-
-def _sum_parameters(a: float, b: float, output: float) -> AddParameters:
     if output >= 1:
         raise ValueError(
             "`output_scale` must be above 2^-19 of the larger input scale, received "
-            f"1 / {output * 2**20 / 2:.0f} of it. TensorFlow Lite Micro refuses such an operator."
+            f"{_double(output_scale):.3g} beside {twice / 2:.3g}. "
+            "TensorFlow Lite Micro refuses such an operator."
         )
-    factors = [quantize_multiplier(real) for real in (a, b, output)]
+    reals = (_double(scale_a) / twice, _double(scale_b) / twice, output)
+    factors = [quantize_multiplier(real) for real in reals]
     return AddParameters(*(f.multiplier for f in factors), *(f.shift for f in factors))
+
+
+def sub_parameters(scale_a: float, scale_b: float, output_scale: float) -> AddParameters:
+    """SUB's factors, which are ADD's."""
+    return add_parameters(scale_a, scale_b, output_scale)
 
 
 def mul_factor(scale_a: float, scale_b: float, output_scale: float) -> Factor:

@@ -14,11 +14,10 @@ import numpy as np
 from deploy.codegen.fixed_point import (
     Factor,
     multiply_by_quantized_multiplier,
-    quantize_multiplier,
     rounding_divide_by_pot,
     saturating_rounding_doubling_high_mul,
 )
-from deploy.codegen.parameters import activation_range, requantize_factor
+from deploy.codegen.parameters import activation_range, mul_factor, requantize_factor
 
 __all__ = [
     "clamp_range",
@@ -49,8 +48,8 @@ def quantize_table(
 def relu_table(
     input_scale: float, input_zero_point: int, output_scale: float, output_zero_point: int
 ) -> np.ndarray:
-    """RELU between two quantizations; its factor is a quotient in float32."""
-    factor = _float32_factor(np.float32(input_scale) / np.float32(output_scale))
+    """RELU between two quantizations."""
+    factor = requantize_factor(input_scale, output_scale)
     values = _scaled(_CODES - input_zero_point, factor) + output_zero_point
     return _clipped(np.maximum(values, output_zero_point))
 
@@ -70,10 +69,9 @@ def leaky_relu_table(
     output_zero_point: int,
     alpha: float,
 ) -> np.ndarray:
-    """LEAKY_RELU; both factors are quotients in float32, `alpha` may be negative."""
-    before, after = np.float32(input_scale), np.float32(output_scale)
-    positive = _float32_factor(before / after)
-    negative = _float32_factor(before * np.float32(abs(alpha)) / after)
+    """LEAKY_RELU; `alpha` may be negative."""
+    positive = requantize_factor(input_scale, output_scale)
+    negative = mul_factor(input_scale, abs(alpha), output_scale)
     values = _CODES - input_zero_point
     below = _scaled(values, negative) * (-1 if alpha < 0 else 1)
     return _clipped(np.where(values >= 0, _scaled(values, positive), below) + output_zero_point)
@@ -106,12 +104,12 @@ def hard_swish_table(
     Raises:
         ValueError: The output's scale is below 1/128 of the input's, which TFLM refuses.
     """
-    hires_scale = np.float32(1 / 128) * np.float32(input_scale)
-    output = _float32_factor(hires_scale / np.float32(output_scale))
-    relu = _float32_factor(hires_scale / (np.float32(3.0) / np.float32(32768.0)))
+    hires_scale = float(np.float32(input_scale)) / 128
+    output = requantize_factor(hires_scale, output_scale)
+    relu = requantize_factor(hires_scale, 3 / 32768)
     if output.shift > 0:
         raise ValueError(
-            f"`output_scale` must be above {float(hires_scale):.3g}, 1/128 of the input's, "
+            f"`output_scale` must be above {hires_scale:.3g}, 1/128 of the input's, "
             f"received {output_scale:.3g}. TensorFlow Lite Micro refuses such a HARD_SWISH."
         )
     hires = _int16((_CODES - input_zero_point) << 7)
@@ -129,10 +127,6 @@ def hard_swish_table(
     # Truncated towards zero, unlike every other product here.
     values = np.sign(product) * (np.abs(product) >> 15)
     return _clipped(rounding_divide_by_pot(values, -output.shift) + output_zero_point)
-
-
-def _float32_factor(real: np.floating) -> Factor:
-    return quantize_multiplier(float(np.float32(real)))
 
 
 def _scaled(values: np.ndarray, factor: Factor) -> np.ndarray:

@@ -11,7 +11,6 @@ from deploy.codegen.parameters import (
     activation_range,
     convolution_factors,
     fold_bias,
-    fully_connected_factors,
     padding_before,
 )
 
@@ -288,7 +287,7 @@ def test_fully_connected(kernels, new_network, layer, rows, in_c, out_c):
         "rows": rows,
         "in_c": in_c,
         "out_c": out_c,
-        **layer.output(fully_connected_factors(layer.in_scale, scales, layer.out_scale)),
+        **layer.output(convolution_factors(layer.in_scale, scales, layer.out_scale)),
     }
     received = kernels.run(
         "kt_fully_connected", "kt_fully_connected_t", fields, codes, shape=expected.shape, scratch=0
