@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TextIO
 
-from deploy.commands import boards, check, demo, diff, init, quantize, run
+from deploy.commands import boards, check, demo, diff, init, pack, quantize, run, unpack, verify
 from deploy.commands.usage import (
     EXIT_CODES,
     FITS,
@@ -33,6 +33,9 @@ COMMANDS: dict[str, ModuleType] = {
     "boards": boards,
     "quantize": quantize,
     "run": run,
+    "pack": pack,
+    "unpack": unpack,
+    "verify": verify,
     "demo": demo,
 }
 _DESCRIPTION = """\

@@ -9,25 +9,26 @@ from pathlib import Path
 from deploy.commands.usage import UsageError
 
 
-def write_atomically(path: Path, text: str, option: str = "--output") -> None:
+def write_atomically(path: Path, content: str | bytes, option: str = "--output") -> None:
     """Write a file whole or not at all, through a link too; write directly to a pipe or device.
 
     Args:
         path: The file.
-        text: Its content.
+        content: What stands in it; text is written as UTF-8.
         option: The option that named it, for the error.
 
     Raises:
         UsageError: The file cannot be written.
     """
+    data = content.encode("utf-8") if isinstance(content, str) else content
     target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
             return
         try:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(data)
             os.replace(beside, target)
         finally:
             beside.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ that `kt_bundle_open` returns there; a test holds the two against each other.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from typing import Any, NoReturn
@@ -151,6 +152,9 @@ class _Reader:
     def image(self) -> PackedImage:
         header = self.header
         self.check_strings()
+        normalization = (header["normalization_scale"], header["normalization_offset"])
+        if not all(map(math.isfinite, normalization)):
+            _refuse("LAYOUT", f"The input normalization must be finite, received {normalization}.")
         if not self.tasks or (len(self.tasks) != 1 and self.is_branch):
             _refuse(
                 "LAYOUT", f"An image has a task, a branch image one; this has {len(self.tasks)}."
@@ -162,7 +166,6 @@ class _Reader:
         contents = self.contents()
         nodes = tuple(map(self.node, self.nodes, contents))
         _, signature = signed_message(self.data)
-        normalization = (header["normalization_scale"], header["normalization_offset"])
         name = self.text(header["name"])
         return PackedImage(
             name, header["version"], self.is_branch, nodes, tensors, tasks, normalization, signature

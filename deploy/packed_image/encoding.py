@@ -148,7 +148,8 @@ def _tasks(image: PackedImage, strings: _Strings) -> tuple[bytes, list[int], lis
     labels: list[int] = []
     paths: list[int] = []
     for task in image.tasks:
-        _check_counts({"label_count": len(labels), "path_count": len(paths)})
+        totals = (len(labels) + len(task.labels), len(paths) + len(task.path))
+        _check_counts(dict(zip(("label_count", "path_count"), totals, strict=True)))
         records += TASK.pack(
             name=strings.offset(task.name),
             path_first=len(paths),

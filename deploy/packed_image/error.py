@@ -39,5 +39,10 @@ class ImageError(ValueError):
     """
 
     def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.status = status
+
+
+def printable(text: str) -> str:
+    """A text that gives a terminal no orders: what an image calls its nodes may be anything."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

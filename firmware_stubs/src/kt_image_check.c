@@ -146,12 +146,20 @@ static kt_status_t check_strings(const kt_bundle_t *bundle) {
     return status;
 }
 
+/* Neither an infinity nor NaN: of a binary64, not all bits of the exponent are set. */
+static int is_finite(const uint8_t *number) {
+    return (number[7] & 0x7fu) != 0x7fu || (number[6] & 0xf0u) != 0xf0u;
+}
+
 kt_status_t kt_check_tables(const kt_bundle_t *bundle, const kt_open_options_t *options) {
     kt_status_t status = check_strings(bundle);
     uint16_t i;
 
-    if (status == KT_OK && (bundle->task_count < 1 ||
-                            (bundle->task_count != 1 && (bundle->flags & KT_IMAGE_BRANCH) != 0))) {
+    if (status == KT_OK &&
+        (!is_finite(KT_AT(bundle->image, kt_image_header_t, normalization_scale)) ||
+         !is_finite(KT_AT(bundle->image, kt_image_header_t, normalization_offset)) ||
+         bundle->task_count < 1 ||
+         (bundle->task_count != 1 && (bundle->flags & KT_IMAGE_BRANCH) != 0))) {
         status = KT_ERROR_LAYOUT;
     }
     for (i = 0; i < bundle->tensor_count && status == KT_OK; i++) {

@@ -400,6 +400,14 @@ def wrong_images() -> dict[str, tuple[str, bytes]]:
             + struct.pack("<3I", 65536, 32768, 1)
             + FULL[tensors + 64 :],
         ),
+        "a normalization of NaN": (
+            "LAYOUT",
+            encode(replace(image, normalization=(float("nan"), 0.0))),
+        ),
+        "an infinite normalization": (
+            "LAYOUT",
+            encode(replace(image, normalization=(1.0, float("-inf")))),
+        ),
         "a scale of NaN": ("TENSOR", changed(FULL, TENSOR, 1, tensors, scale=0x7FC00000)),
         "a scale of infinity": ("TENSOR", changed(FULL, TENSOR, 1, tensors, scale=0x7F800000)),
         "a scale of 0": ("TENSOR", changed(FULL, TENSOR, 1, tensors, scale=0)),
