@@ -1,7 +1,7 @@
 """What to do when a bundle is over a limit: steps that were tried, with what each saves.
 
-Every figure here is a second footprint with one thing changed, so a step that says "then it fits"
-does. Rendering stands in `report/`.
+Every figure here is a second footprint with one thing changed, so a step that says "then ROM
+fits" is right. Rendering stands in `report/`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from quantize.bundle import Bundle
 
 _SHOWN_PER_MEMORY = 3
+_FITS = {
+    "ROM": "ROM fits", "RAM": "RAM fits", "both": "ROM and RAM fit", "time": "the latency fits",
+}  # fmt: skip
 _KERNEL_ADVICE = {
     "reference": "use the reference kernels, which are slower",
     "cmsis-nn": "use the CMSIS-NN kernels",
@@ -48,8 +51,9 @@ class Step:
 
     def __str__(self) -> str:
         """One line for people."""
-        saves = f" (saves {format_bytes(self.saved_bytes)})" if self.saved_bytes else ""
-        return f"{self.text}{saves}{', then it fits' if self.is_enough else ''}"
+        saved = f" (saves {format_bytes(self.saved_bytes)} of {self.memory})"
+        saves = saved if self.saved_bytes else ""
+        return f"{self.text}{saves}{f', then {_FITS[self.memory]}' if self.is_enough else ''}"
 
 
 def next_steps(

@@ -41,7 +41,7 @@ def test_enough_is_exact_to_the_byte(device_bundle):
         (step,) = [step for step in steps if step.text == "ship without task digit"]
         assert step.saved_bytes == whole.rom_bytes - rest.rom_bytes
         assert step.is_enough == is_enough
-        assert str(step).endswith(", then it fits") == is_enough
+        assert str(step).endswith(", then ROM fits") == is_enough
 
 
 def test_the_reserve_counts_in_enough(device_bundle):
@@ -112,5 +112,14 @@ def test_cmsis_nn_is_not_advised_off_arm(device_bundle):
 
 
 def test_as_a_line():
-    assert str(Step("ROM", "do it", 2048, False)) == "do it (saves 2.0 KiB)"
-    assert str(Step("RAM", "do it", 0, True)) == "do it, then it fits"
+    assert str(Step("ROM", "do it", 2048, False)) == "do it (saves 2.0 KiB of ROM)"
+    assert str(Step("RAM", "do it", 0, True)) == "do it, then RAM fits"
+    assert str(Step("both", "do it", 0, True)) == "do it, then ROM and RAM fit"
+    assert str(Step("time", "do it", 0, True)) == "do it, then the latency fits"
+
+
+def test_a_step_says_which_memory_it_is_for(device_bundle):
+    verdict = verdict_of(device_bundle, 1, footprint(device_bundle, NANO).ram_bytes - 1)
+    steps = {step.memory: str(step) for step in verdict.next_steps if "without task" in step.text}
+    assert steps["ROM"].endswith(" of ROM)")
+    assert steps["RAM"].endswith(" of RAM), then RAM fits")

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 import pytest
 from made_pages import on_boards, renamed
 
+from deploy.next_steps import Step
 from deploy.report import as_html, phrases
 from deploy.report.html.markup import Markup, escape, number, tag
 from deploy.verdict import BudgetReport
@@ -264,3 +265,13 @@ def test_no_other_rendering_loads_the_charts() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_what_stands_in_backticks_is_code(report_of, verdict_of) -> None:
+    steps = (
+        Step("RAM", 'allocate one path (`allocate = "one"`)', 9, False),
+        Step("ROM", "ship without task a`<b", 9, False),
+    )
+    page = as_html.render(report_of(verdict_of("nano33ble", 60_000, next_steps=steps)))
+    assert "(<code>allocate = &quot;one&quot;</code>) (saves 9 B of RAM)" in page
+    assert "ship without task a`&lt;b (saves 9 B of ROM)" in page

@@ -90,7 +90,7 @@ def test_one_failure_tells_all_that_is_over_and_no_step_twice(report_of, verdict
     assert failure.get("type") == "rom-over-budget, ram-over-budget, latency-over-budget"
     lines = failure.text.splitlines()
     assert lines[:3] == [over.rom.message, over.ram.message, over.time.message]
-    assert lines[3:] == ["next: take a larger board, then it fits", "next: run it slower"]
+    assert lines[3:] == ["next: take a larger board, then ROM and RAM fit", "next: run it slower"]
 
 
 def test_growth_is_a_failure_of_its_own(grown) -> None:

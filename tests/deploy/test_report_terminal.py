@@ -71,7 +71,7 @@ def test_one_line_per_check_worst_first(twelve) -> None:
 def test_over_budget_says_by_how_much_the_largest_part_and_what_next(one_over) -> None:
     text = terminal.render(one_over, width=120)
     assert "ROM is 4.0 KiB over: 64.0 KiB of 60.0 KiB; largest part: kernels" in text
-    assert "next    ship without task digit (saves 9.8 KiB), then it fits" in text
+    assert "next    ship without task digit (saves 9.8 KiB of ROM), then ROM fits" in text
 
 
 def test_a_percentage_never_hides_on_which_side_of_the_limit_it_is(report_of, verdict_of) -> None:

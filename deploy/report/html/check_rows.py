@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploy.report import growth, phrases
-from deploy.report.html.markup import Child, Markup, joined, tag
+from deploy.report.html.markup import Child, Markup, escape, joined, tag
 from deploy.report.html.tables import folded, table
 from deploy.units import format_bytes, format_microseconds
 from deploy.usage import Timing, Usage
@@ -126,12 +126,20 @@ def remarks(report: BudgetReport) -> Iterator[Markup]:
             tag("ul", *(tag("li", message) for message in verdict.messages)),
             joined(
                 tag("p", "Next steps", class_="label"),
-                tag("ol", *(tag("li", str(step)) for step in verdict.next_steps)),
+                tag("ol", *(tag("li", _with_code(str(step))) for step in verdict.next_steps)),
             )
             if verdict.next_steps
             else None,
             class_="remark",
         )
+
+
+def _with_code(text: str) -> Markup:
+    """Text in which what stands in backticks is code."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one of them belongs to a name
+        return escape(text)
+    return joined(*(tag("code", one) if i % 2 else one for i, one in enumerate(pieces)))
 
 
 def findings(report: BudgetReport) -> Iterator[Markup]:
@@ -141,7 +149,7 @@ def findings(report: BudgetReport) -> Iterator[Markup]:
             (
                 tag("code", one.rule),
                 one.text,
-                one.advice,
+                _with_code(one.advice),
                 _saving(one.saved_bytes, one.memory, one.board),
             )
             for one in report.findings.get(bundle.name, ())
