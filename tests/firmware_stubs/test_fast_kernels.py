@@ -6,42 +6,29 @@ Cortex-M4, M33 and M55, and on this machine under its sanitizers, where the inst
 """
 
 import random
-import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from deploy.codegen.scratch import scratch_bytes
+from benchmarks.kernel_runs import (
+    CORES,
+    KINDS,
+    PARTS,
+    STUBS,
+    WARNINGS,
+    Case,
+    Outcome,
+    build_runner,
+    link_flags,
+    outcomes,
+    run_image,
+    run_on_core,
+    write_cases,
+)
 
-STUBS = Path(__file__).parents[2] / "firmware_stubs"
-KINDS = ("kt_conv2d", "kt_conv2d_1x1", "kt_depthwise_conv2d", "kt_fully_connected")
-PARTS = ("conv", "depthwise", "fully_connected")
-WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-Wconversion"]
 CASES_OF_A_KIND = 60
-
-
-class Core(NamedTuple):
-    isa: str
-    flags: tuple[str, ...]
-    machine: str
-    linker_script: str
-
-
-CORES = {
-    "cortex-m4": Core("dsp", ("-mcpu=cortex-m4",), "mps2-an386", "mps2.ld"),
-    "cortex-m33": Core("dsp", ("-mcpu=cortex-m33",), "mps2-an505", "mps2_an505.ld"),
-    "cortex-m55": Core(
-        "mve", ("-mcpu=cortex-m55", "-mfloat-abi=hard"), "mps3-an547", "mps3_an547.ld"
-    ),
-}
-
-
-class Case(NamedTuple):
-    kind: int
-    sizes: dict[str, int]
 
 
 def outputs(size: int, kernel: int, stride: int, dilation: int, pad: int, rest: int) -> int:
@@ -95,9 +82,9 @@ def draw_sizes(draw: random.Random, kind: str) -> dict[str, int]:
 
 def draw_cases() -> Iterator[Case]:
     draw = random.Random(20)
-    for kind, name in enumerate(KINDS):
+    for kind in KINDS:
         for _ in range(CASES_OF_A_KIND):
-            sizes = draw_sizes(draw, name)
+            sizes = draw_sizes(draw, kind)
             sizes["per_channel"] = int(draw.random() < 0.7)
             sizes["input_zero_point"] = draw.choice([-128, 0, 127, draw.randint(-128, 127)])
             sizes["output_zero_point"] = draw.choice([-128, 0, 127, draw.randint(-128, 127)])
@@ -106,68 +93,14 @@ def draw_cases() -> Iterator[Case]:
             yield Case(kind, sizes)
 
 
-def write_cases(cases: list[Case], isa: str, folder: Path) -> None:
-    """The header that `kernel_runner.c` asks for."""
-    most = dict.fromkeys(("WEIGHTS", "INPUT", "OUTPUT", "SCRATCH", "CHANNELS"), 4)
-    rows = []
-    for kind, sizes in cases:
-        scratch = scratch_bytes(KINDS[kind], sizes, isa)
-        depth = 1 if KINDS[kind] == "kt_depthwise_conv2d" else sizes["in_c"] // sizes["groups"]
-        found = {
-            "WEIGHTS": sizes["kernel_h"] * sizes["kernel_w"] * depth * sizes["out_c"],
-            "INPUT": sizes["in_h"] * sizes["in_w"] * sizes["in_c"],
-            "OUTPUT": sizes["out_h"] * sizes["out_w"] * sizes["out_c"],
-            "SCRATCH": scratch,
-            "CHANNELS": sizes["out_c"],
-        }
-        most = {name: max(most[name], value) for name, value in found.items()}
-        fields = ", ".join(f".{name} = {value}" for name, value in sizes.items())
-        rows.append(f"    {{(kt_kind_t){kind}, {scratch}U, 0U, {{{fields}}}}},")
-    limits = ", ".join(f"KT_MAX_{name} = {value}" for name, value in most.items())
-    text = [f"enum {{ {limits} }};", "static const kt_case_t kt_cases[] = {", *rows, "};", ""]
-    (folder / "kernel_cases.h").write_text("\n".join(text))
-
-
-def build(folder: Path, compiler: str, flags: list[str], isa: str, rest: list[str]) -> Path:
-    """Both builds of the kernels and the runner, linked."""
-    command = [compiler, *WARNINGS, *flags, f"-I{STUBS / 'include'}", f"-I{STUBS / 'src'}"]
-    command += [f"-I{STUBS / 'tests'}", f"-I{folder}"]
-    renamed = [f"-D{name}=kt_portable_{name.removeprefix('kt_')}" for name in KINDS]
-    objects = []
-    for part in PARTS:
-        for suffix, chosen in (
-            ("", ["-DKT_FORCE_PORTABLE", *renamed]),
-            (f"_{isa}", [f"-DKT_ISA=KT_ISA_{isa.upper()}"]),
-        ):
-            objects.append(folder / f"{part}{suffix}.o")
-            source = STUBS / "src" / f"kt_{part}{suffix}.c"
-            subprocess.run([*command, *chosen, "-c", source, "-o", objects[-1]], check=True)
-    program = folder / "runner"
-    runner = STUBS / "tests" / "kernel_runner.c"
-    subprocess.run([*command, runner, *objects, *rest, "-o", program], check=True)
-    return program
-
-
-def assert_all_equal(finished: subprocess.CompletedProcess[str], cases: list[Case]) -> None:
-    lines = re.findall(r"^(\d+) (\w+) (\w+) \d+$", finished.stdout + finished.stderr, re.M)
-    assert len(lines) == len(cases), finished.stderr[-2000:]
-    wrong = [(cases[int(i)], *rest) for i, *rest in lines if rest != ["equal", "kept"]]
+def assert_all_equal(found: Sequence[Outcome], cases: Sequence[Case]) -> None:
+    assert len(found) == len(cases)
+    wrong = [
+        (case, outcome)
+        for case, outcome in zip(cases, found, strict=True)
+        if not (outcome.is_equal and outcome.is_kept)
+    ]
     assert not wrong, wrong[:5]
-    assert finished.returncode == 0
-
-
-def link_flags(core: Core) -> list[str]:
-    ports = STUBS / "ports"
-    start = [ports / "cortex_m" / "startup.c", ports / "bare_metal.c"]
-    flags = ["-nostartfiles", "--specs=nano.specs", f"-L{ports / 'cortex_m'}"]
-    return [*map(str, start), *flags, "-T", str(ports / "cortex_m" / core.linker_script)]
-
-
-def run_on(core: Core, program: Path) -> subprocess.CompletedProcess[str]:
-    command = ["qemu-system-arm", "-M", core.machine, "-nographic", "-monitor", "none"]
-    command += ["-serial", "none", "-semihosting-config", "enable=on,target=native"]
-    command += ["-kernel", str(program)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("name", CORES)
@@ -175,20 +108,18 @@ def run_on(core: Core, program: Path) -> subprocess.CompletedProcess[str]:
 def test_fast_kernels_equal_portable_ones_on_an_emulated_core(
     name: str, optimization: str, tmp_path: Path
 ) -> None:
-    core, cases = CORES[name], list(draw_cases())
-    write_cases(cases, core.isa, tmp_path)
-    flags = [*core.flags, "-mthumb", optimization]
-    program = build(tmp_path, "arm-none-eabi-gcc", flags, core.isa, link_flags(core))
-    assert_all_equal(run_on(core, program), cases)
+    cases = list(draw_cases())
+    assert_all_equal(run_on_core(CORES[name], cases, tmp_path, optimization), cases)
 
 
 def test_dsp_kernels_equal_portable_ones_under_sanitizers(tmp_path: Path) -> None:
     cases = list(draw_cases())
     write_cases(cases, "dsp", tmp_path)
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1"]
-    program = build(tmp_path, "gcc", flags, "dsp", [])
+    program = build_runner(tmp_path, "gcc", "dsp", flags)
     finished = subprocess.run([program], capture_output=True, text=True, timeout=120, check=False)
-    assert_all_equal(finished, cases)
+    assert finished.returncode == 0, finished.stderr
+    assert_all_equal(outcomes(finished), cases)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -204,7 +135,7 @@ def test_dsp_scaling_is_exact_on_an_emulated_core(tmp_path: Path) -> None:
     command = ["arm-none-eabi-gcc", *WARNINGS, *core.flags, "-mthumb", "-O2"]
     command += [f"-I{STUBS / 'src'}", str(STUBS / "tests" / "scaling_check.c"), *link_flags(core)]
     subprocess.run([*command, "-o", str(program)], check=True)
-    finished = run_on(core, program)
+    finished = run_image(core, program)
     assert (finished.stdout + finished.stderr, finished.returncode) == ("equal\n", 0)
 
 
