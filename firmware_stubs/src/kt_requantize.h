@@ -33,7 +33,7 @@ static inline int32_t kt_high_multiply(int32_t a, int32_t b) {
 #endif
 }
 
-/* x / 2^right, ties away from zero; `right` in 0 ... 31, `x` above -2^31. */
+/* x / 2^right, ties away from zero; `right` in 0 ... 32, `x` above -2^31. */
 static inline int32_t kt_rounding_shift(int32_t x, int right) {
     return right == 0 ? x : (((x + (x >> 31)) >> (right - 1)) + 1) >> 1;
 }

@@ -71,7 +71,8 @@ static void kt_softmax_row(const kt_softmax_t *op, int32_t largest, const int8_t
     }
     const int32_t fraction = (int32_t)(((uint32_t)sum << headroom) - (UINT32_C(1) << 31));
     const int32_t scale = kt_one_over_one_plus(fraction);
-    const int right = KT_SUM_INTEGER_BITS - headroom + 31 - 8;
+    const int bits = KT_SUM_INTEGER_BITS - headroom + 31 - 8;
+    const int right = bits < 32 ? bits : 32; /* by which all is 0; reached by 512 equal inputs */
     for (uint32_t i = 0; i < op->columns; i++) {
         int32_t code = INT8_MIN;
         if (input[i] >= lowest) {

@@ -78,7 +78,7 @@ class Kernels:
         arguments += [("in", array.astype(np.int8).tobytes(), 0) for array in inputs]
         arguments.append(("out", bytes(int(np.prod(shape))), 0))
         if scratch is not None:
-            arguments.append(("out", bytes(scratch), 0) if scratch else ("null",))
+            arguments.append(("in", bytes(scratch), 0) if scratch else ("null",))
         return self.call(function, arguments).reshape(shape)
 
     def close(self) -> None:

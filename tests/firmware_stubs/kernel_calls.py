@@ -11,6 +11,7 @@ A call is `(function, arguments)`, and an argument one of
     ("out", bytes, offset)      the same; the bytes afterwards are the call's result
     ("int", ctype's name, int)
     ("null",)
+    ("same",)                   the "out" argument's pointer once more, for what works in place
 """
 
 import ctypes
@@ -84,7 +85,8 @@ class Library:
 
     def call(self, function: str, arguments: list) -> bytes:
         """Call a function; returns the bytes of its "out" argument."""
-        passed, kept, output = [], [], None
+        passed, kept = [], []
+        output, first = next(_buffer(*rest) for kind, *rest in arguments if kind == "out")
         for kind, *rest in arguments:
             if kind == "struct":
                 made = self.structure(*rest)
@@ -94,14 +96,20 @@ class Library:
                 passed.append(_TYPES[rest[0]](rest[1]))
             elif kind == "null":
                 passed.append(None)
+            elif kind in ("out", "same"):
+                passed.append(first)
             else:
-                content, offset = rest
-                buffer = (ctypes.c_char * len(content)).from_buffer_copy(content)
+                buffer, pointer = _buffer(*rest)
                 kept.append(buffer)
-                passed.append(ctypes.c_void_p(ctypes.addressof(buffer) + offset))
-                output = buffer if kind == "out" else output
+                passed.append(pointer)
         getattr(self._library, function)(*passed)
         return bytes(output)
+
+
+def _buffer(content: bytes, offset: int):
+    """A copy of the bytes, and a pointer into it."""
+    buffer = (ctypes.c_char * len(content)).from_buffer_copy(content)
+    return buffer, ctypes.c_void_p(ctypes.addressof(buffer) + offset)
 
 
 def _serve(library: Library) -> None:

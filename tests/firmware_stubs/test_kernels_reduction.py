@@ -161,3 +161,12 @@ def test_softmax_of_every_difference(kernels, new_network, scale):
     """Rows of two: 127 beside each code, so that each exponential and each reciprocal is seen."""
     codes = np.stack([np.full(256, 127), np.arange(-128, 128)], 1).astype(np.int8)
     assert_softmax(kernels, new_network(), codes[np.newaxis], scale, 1.0)
+
+
+@pytest.mark.parametrize("columns", [512, 1024, 4000])
+def test_softmax_of_many_equal_inputs(kernels, columns):
+    """From 512 on TFLM ends the process (its exponent passes 31); the kernel goes on, to zeros."""
+    fields = {"rows": 1, "columns": columns, **asdict(softmax_parameters(0.1))}
+    codes = np.full(columns, 7, np.int8)
+    received = kernels.run("kt_softmax", "kt_softmax_t", fields, codes, shape=(columns,))
+    assert set(received.tolist()) == {-128}
