@@ -18,6 +18,9 @@
 
 #include "kt_requantize.h"
 
+/* What is hardly ever called is not worth a copy in each caller. */
+#define KT_RARE __attribute__((noinline, unused))
+
 static inline uint32_t kt_read_word(const void *codes) {
     uint32_t word;
     memcpy(&word, codes, sizeof word);
@@ -119,10 +122,17 @@ static inline const uint32_t *kt_multiply_columns(kt_sums_t *sums, const int8_t 
     return columns;
 }
 
+/* Inlined, the 13 registers of the assembly below are more than GCC 12 finds on M7 and M33. */
+#if defined(__GNUC__)
+#define KT_NOT_INLINED __attribute__((noinline, unused))
+#else
+#define KT_NOT_INLINED
+#endif
+
 /* Four channels: each step, of four words, holds two taps of each channel. `steps` is at least 1.
  */
-static inline void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps, const uint32_t *weights,
-                                     int32_t steps) {
+static KT_NOT_INLINED void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps,
+                                             const uint32_t *weights, int32_t steps) {
     uint32_t first, second;
     const uint32_t *end = weights + 4 * steps;
 #define KT_STEP                                                                                    \
