@@ -15,7 +15,7 @@ typedef struct {
     int32_t rows, runs, run;
     int32_t first;           /* weights before the first tap inside */
     int32_t inside, outside; /* weights of a kernel row that meet the input, and that do not */
-    int32_t filter;          /* weights of an output channel */
+    int32_t filter, depth;   /* weights of an output channel; of one of its taps */
 } kt_taps_t;
 
 static kt_pair_t kt_products(const kt_taps_t *taps, const int8_t *weights, int32_t apart) {
@@ -82,7 +82,7 @@ static void kt_channels(const kt_conv2d_t *op, const kt_taps_t *taps, int32_t ch
 /* Brings the taps to one output position. */
 static void kt_place(const kt_conv2d_t *op, kt_taps_t *taps, kt_span_t rows, kt_span_t columns,
                      const int8_t *input) {
-    const int32_t depth = op->in_c / op->groups, count = columns.end - columns.begin;
+    const int32_t depth = taps->depth, count = columns.end - columns.begin;
     taps->input = input;
     taps->rows = count > 0 ? rows.end - rows.begin : 0;
     taps->inside = count * depth;
@@ -102,6 +102,7 @@ void kt_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void 
     const int32_t per_group = op->out_c / op->groups;
     kt_taps_t taps;
     (void)scratch;
+    taps.depth = depth;
     taps.row_step = op->dilation_h * row_bytes;
     taps.run_step = op->dilation_w * op->in_c;
     taps.filter = op->kernel_h * op->kernel_w * depth;

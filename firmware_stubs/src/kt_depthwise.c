@@ -99,9 +99,12 @@ static void kt_channels(const kt_conv2d_t *op, const kt_place_t *place, int8_t *
             output[channel + i] = kt_to_code(target, channel + i, bias + (uint32_t)sum);
         }
     }
-    for (; channel < count; channel++) {
-        const uint32_t sum = kt_one(op, place, channel, channel / multiplier);
-        output[channel] = kt_to_code(target, channel, sum);
+    for (int32_t offset = channel, repeat = 0; channel < count; channel++) {
+        output[channel] = kt_to_code(target, channel, kt_one(op, place, channel, offset));
+        if (++repeat == multiplier) {
+            repeat = 0;
+            offset++;
+        }
     }
 }
 
