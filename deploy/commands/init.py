@@ -196,6 +196,7 @@ def summary(
 ) -> list[str]:
     """What was written, and where it is over already."""
     from deploy.budget_file.template import ABOVE_PERCENT, exact, latency_limit, raised
+    from deploy.report.phrases import errors
     from deploy.units import format_bytes, format_microseconds
 
     named = str(paths[0]) if len(paths) == 1 else f"the {len(paths)} models together"
@@ -215,6 +216,7 @@ def summary(
             figures.append(f"latency {latency_limit(verdict.time)} (today {today})")
         lines.append(f"  {name}: {', '.join(figures)}")
         lines += [f"    {message}" for message in verdict.messages]
+    lines.append(errors(verdicts.values()))
     if is_chosen:
         lines.append(
             "no board was named: this is the smallest built-in one that the bundle fits. Name "

@@ -137,11 +137,11 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
 
 
 def _models(report: BudgetReport) -> Iterator[str]:
-    """What is kept free, and a sentence or two on each bundle."""
-    margins = phrases.margins(report)
-    if margins:
-        yield _text(_sentence(margins))
-        yield ""
+    """The errors, what is kept free, and a sentence or two on each bundle."""
+    for told in (phrases.errors(report.verdicts), phrases.margins(report)):
+        if told:
+            yield _text(_sentence(told))
+            yield ""
     for bundle in report.bundles:
         shown = report.widest(bundle)
         name = f"**{_text(bundle.name)}**: " if len(report.bundles) > 1 else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploy.next_steps import Step
+from deploy.report.phrases import stated_error
 from deploy.units import format_bytes, format_microseconds
 from deploy.usage import Timing, Usage
 from deploy.verdict import Verdict
@@ -66,8 +67,13 @@ def _helps(step: Step, key: str) -> bool:
 
 
 def figures(verdict: Verdict) -> tuple[str, ...]:
-    """A line for each quantity: used, limit, and the change against the baseline."""
-    return tuple(_figure(one) for _, one in quantities(verdict))
+    """A line for each quantity: used, limit, the change against the baseline, and the error."""
+    return tuple(f"{_figure(one)}; {_error(one)}" for _, one in quantities(verdict))
+
+
+def _error(one: Usage | Timing) -> str:
+    band = one.error_percent if isinstance(one, Usage) else one.latency.error_percent
+    return stated_error(band)
 
 
 def _figure(one: Usage | Timing) -> str:

@@ -65,7 +65,9 @@ def test_several_boards_and_a_board_of_ones_own(project, capsys):
     boards = ["--board", "nano33ble", "--board", "boards/own.toml", "--board", "nano33ble"]
     (project / "ci").mkdir()
     assert main(["init", "build/device", *boards, "--output", "ci/budget.toml"]) == 0
-    assert "next: keras-tree check --config ci/budget.toml" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "next: keras-tree check --config ci/budget.toml" in out
+    assert "error of the estimates: ROM -" in out
     text = (project / "ci" / "budget.toml").read_text()
     assert 'bundle = "../build/device"' in text
     assert 'use = "../boards/own.toml"' in text

@@ -166,3 +166,11 @@ def test_the_same_report_gives_the_same_text_without_the_time_of_day(full) -> No
     assert text == as_junit.render(full)
     assert "time=" not in text
     assert "timestamp" not in text
+
+
+def test_every_figure_of_a_case_has_its_error(timed) -> None:
+    for out in parsed(timed).iter("system-out"):
+        lines = out.text.splitlines()
+        assert "; error -0.6 to +0.6%" in lines[0]
+        assert "; error -2 to +3%" in lines[1]
+    assert "(digit); error -15 to +20%" in as_junit.render(timed)

@@ -156,6 +156,11 @@ def test_many_boards_fit_into_a_comment(bundle, verdict_of, is_over: bool, times
     assert ("more checks." in text) == (times > 1)
 
 
+def test_the_errors_stand_before_all_that_is_folded(timed) -> None:
+    shown = as_markdown.render(timed).split("<details>")[0]
+    assert "Error of the estimates: ROM -0.6 to +0.6%, RAM -2 to +3%, time -15 to +20%." in shown
+
+
 def test_margins_are_told(with_margin) -> None:
     text = as_markdown.render(with_margin)
     assert "Margin: limits of nano33ble less 5 %; limits of nucleo-f411re less 8.0 KiB." in text
