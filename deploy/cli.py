@@ -15,7 +15,19 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TextIO
 
-from deploy.commands import boards, check, demo, diff, init, pack, quantize, run, unpack, verify
+from deploy.commands import (
+    boards,
+    check,
+    demo,
+    diff,
+    firmware,
+    init,
+    pack,
+    quantize,
+    run,
+    unpack,
+    verify,
+)
 from deploy.commands.usage import (
     EXIT_CODES,
     FITS,
@@ -36,6 +48,7 @@ COMMANDS: dict[str, ModuleType] = {
     "pack": pack,
     "unpack": unpack,
     "verify": verify,
+    "firmware": firmware,
     "demo": demo,
 }
 _DESCRIPTION = """\
