@@ -208,8 +208,10 @@ def test_an_earlier_report_is_the_baseline(with_bundle) -> None:
 
 
 def test_a_missing_baseline_is_told_and_no_failure(with_bundle) -> None:
-    job = with_bundle.run(**FITS, baseline="missing.json")
+    arguments = "--allow-growth=2 KiB\n--margin=1 %"
+    job = with_bundle.run(**FITS, baseline="missing.json", arguments=arguments)
     assert job.code == 0, job.log
+    assert "margin: every limit less 1 %" in job.log
     assert "::warning title=keras-tree::The baseline file is not there" in job.log
 
 
