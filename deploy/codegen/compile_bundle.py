@@ -82,6 +82,7 @@ def compile_bundle(
         ),
         tasks=offered,
         node_functions={name: names.run_node(name) for name in plan.nodes},
+        nodes=plan.nodes,
     )
 
 

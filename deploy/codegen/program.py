@@ -255,6 +255,7 @@ class CProgram:
         kernels: The kernels that are called.
         tasks: What the header offers for each task, by name.
         node_functions: The function that runs a node, by the node's name.
+        nodes: The nodes as steps, by name, in the order in which they are called.
     """
 
     files: dict[str, str] = field(repr=False)
@@ -266,6 +267,7 @@ class CProgram:
     kernels: frozenset[str]
     tasks: dict[str, TaskProgram] = field(repr=False)
     node_functions: dict[str, str] = field(repr=False)
+    nodes: dict[str, NodeProgram] = field(default_factory=dict, repr=False)
 
     @property
     def stored_bytes(self) -> int:

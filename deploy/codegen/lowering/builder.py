@@ -28,7 +28,10 @@ from deploy.codegen.program import (
 from deploy.codegen.scratch import scratch_bytes
 from quantize.flatbuffer import Graph, Operator, Tensor
 
-__all__ = ["NodeBuilder", "Op"]
+__all__ = ["CODES", "CodeFunction", "NodeBuilder", "Op"]
+
+CODES = np.concatenate([np.arange(128), np.arange(-128, 0)]).astype(np.int8)
+"""The codes in the order of a table: int8 (256,), by unsigned byte."""
 
 _DTYPES = {"INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64}
 # Weights of kernels that read several at once are aligned to what they read.
@@ -142,6 +145,25 @@ class Op:
         return quantization.scales[0], zero_point
 
 
+@dataclass(frozen=True)
+class CodeFunction:
+    """A tensor each of whose codes depends on one code of another, and is not computed yet.
+
+    Args:
+        base: The other, of as many codes.
+        table: int8 (256,), in the order of `CODES`.
+        names: The operators that the table stands for; none where it is the base itself.
+    """
+
+    base: Operand
+    table: np.ndarray
+    names: tuple[str, ...] = ()
+
+    def then(self, table: np.ndarray, name: str) -> CodeFunction:
+        """This function, then another table."""
+        return CodeFunction(self.base, table[self.table.view(np.uint8)], (*self.names, name))
+
+
 class NodeBuilder:
     """Collects a node's values and steps.
 
@@ -159,6 +181,8 @@ class NodeBuilder:
         self._constants = constants
         self._values: list[Value] = []
         self._operands: dict[int, Operand] = {}
+        self._functions: dict[int, tuple[Op, CodeFunction]] = {}
+        self._computed: dict[tuple[Operand, bytes], Operand] = {}
         self._steps: list[Step] = []
 
     def value(self, label: str, size_bytes: int) -> Operand:
@@ -178,6 +202,7 @@ class NodeBuilder:
 
     def read(self, op: Op, tensor: Tensor) -> Operand:
         """The value or the constant that a tensor is."""
+        self._compute(tensor)
         if tensor.index in self._operands:
             return self._operands[tensor.index]
         if tensor.data is None or tensor.dtype != "INT8":
@@ -190,6 +215,39 @@ class NodeBuilder:
         operand = Operand(self._constants.add(codes, f"{op.user}, tensor {tensor.index}"))
         self._operands[tensor.index] = operand
         return operand
+
+    def function(self, op: Op, tensor: Tensor) -> CodeFunction:
+        """A tensor as a function of codes that are there."""
+        if tensor.index in self._functions:
+            return self._functions[tensor.index][1]
+        return CodeFunction(self.read(op, tensor), CODES)
+
+    def define_function(self, op: Op, tensor: Tensor, function: CodeFunction) -> None:
+        """Let a tensor be a function of one code; it is computed when it is read."""
+        self._functions[tensor.index] = (op, function)
+
+    def _compute(self, tensor: Tensor) -> None:
+        """Compute a tensor that is a function: not at all, by a clamp, or by a table."""
+        if tensor.index not in self._functions:
+            return
+        op, function = self._functions.pop(tensor.index)
+        base, table = function.base, function.table
+        key = (base, table.tobytes())
+        if np.array_equal(table, CODES):
+            self._computed[key] = base
+        if key not in self._computed:
+            count = math.prod(tensor.shape)
+            after = self.value(f"tensor {tensor.index}", count)
+            lowest, highest = int(table.min()), int(table.max())
+            call: tuple[str, list[Argument]]
+            if np.array_equal(table, np.clip(CODES, lowest, highest)):
+                call = ("kt_clamp", [lowest, highest, count, base, after])
+            else:
+                call = ("kt_lookup", [self.array(op, "table", table), count, base, after])
+            comment = f"{', '.join(function.names)} -> {_shape(tensor)}"
+            self.step(op, [call], [after], in_place=(base,), comment=comment)
+            self._computed[key] = after
+        self._operands[tensor.index] = self._computed[key]
 
     def array(self, op: Op, field: str, array: np.ndarray) -> Constant:
         """An array of a parameter structure."""
@@ -236,6 +294,7 @@ class NodeBuilder:
         Raises:
             CodegenError: Its output does not depend on any operator or input.
         """
+        self._compute(output)
         result = self._operands.get(output.index)
         if result is None or isinstance(result.base, Constant) or result.offset:
             raise CodegenError(

@@ -7,8 +7,10 @@ Belongs here: how two inputs meet in an output. Does not belong here: functions 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.composition import composed, element_codes
 from deploy.codegen.lowering.shapes import broadcast_strides, merge_axes
 from deploy.codegen.parameters import (
     activation_range,
@@ -63,6 +65,10 @@ def _emit(
     op: Op, build: NodeBuilder, function: str, struct_type: str, fields: dict[str, int]
 ) -> None:
     target, tensors = op.output(), (op.input(0), op.input(1))
+    as_table = composed(op, build, partial(element_codes, op.operator.name, fields))
+    if as_table is not None:
+        build.define_function(op, target, as_table)
+        return
     common: dict[str, Field] = {
         "broadcast": _broadcast(op, tensors, target),
         "count": math.prod(target.shape),

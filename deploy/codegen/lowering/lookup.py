@@ -1,45 +1,27 @@
 """Functions of one code: RELU and its family, LOGISTIC, TANH, HARD_SWISH, int8 QUANTIZE.
 
-What a table says is looked at: one that maps every code to itself costs nothing, one that only cuts
-off costs no table.
+They are not computed where they stand but where their output is read, so that several in a row, or
+a gate such as x * LOGISTIC(x), become one table (`composition.py`).
 
-Belongs here: which function, and the cheapest way to write it. Does not belong here: the tables'
-arithmetic (`tables.py`).
+Belongs here: which table. Does not belong here: the tables' arithmetic (`tables.py`).
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from deploy.codegen import tables
-from deploy.codegen.lowering.builder import NodeBuilder, Op
-from deploy.codegen.program import Argument
+from deploy.codegen.lowering.builder import CODES, NodeBuilder, Op
 
 __all__ = ["lookup"]
 
-_CODES = np.concatenate([np.arange(128), np.arange(-128, 0)])
 _OUTPUTS = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
 
 
 def lookup(op: Op, build: NodeBuilder) -> None:
     """Any operator that is a function of one code."""
-    source, target = op.input(), op.output()
-    table = _table(op)
-    before = build.read(op, source)
-    if np.array_equal(table, _CODES):
-        build.alias(target, before)
-        return
-    after = build.define(target)
-    count = math.prod(target.shape)
-    lowest, highest = int(table.min()), int(table.max())
-    arguments: list[Argument] = [count, before, after]
-    if np.array_equal(table, np.clip(_CODES, lowest, highest)):
-        call = ("kt_clamp", [lowest, highest, *arguments])
-    else:
-        call = ("kt_lookup", [build.array(op, "table", table), *arguments])
-    build.step(op, [call], [after], in_place=(before,))
+    function = build.function(op, op.input())
+    build.define_function(op, op.output(), function.then(_table(op), op.operator.name))
 
 
 def _table(op: Op) -> np.ndarray:
@@ -47,7 +29,7 @@ def _table(op: Op) -> np.ndarray:
     source, target, name = op.input(), op.output(), op.operator.name
     if name in ("RELU6", "RELU_N1_TO_1"):
         clamp = tables.clamp_range(name, op.scale(source), op.zero_point(source))
-        return np.clip(_CODES, *clamp).astype(np.int8)
+        return np.clip(CODES, *clamp).astype(np.int8)
     ends = (op.scale(source), op.zero_point(source))
     if name in _OUTPUTS:
         if (op.scale(target), op.zero_point(target)) != _OUTPUTS[name]:

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.composition import prelu_codes
 from deploy.codegen.parameters import prelu_parameters, softmax_parameters
 from deploy.codegen.program import Field, Struct
 
@@ -42,6 +43,11 @@ def prelu(op: Op, build: NodeBuilder) -> None:
         op.fail(f"slopes for {source.shape} are expected, received the shape {slopes.shape}")
     inner = _period(whole, source.shape)
     parameters = prelu_parameters(op.scale(source), op.scale(op.input(1)), op.scale(target))
+    if inner == 1:
+        code = int(whole[0]) - op.zero_point(op.input(1))
+        table = prelu_codes(parameters, code, op.zero_point(source), op.zero_point(target))
+        build.define_function(op, target, build.function(op, source).then(table, "PRELU"))
+        return
     fields: dict[str, Field] = {
         "slope": build.array(op, "slope", whole[:inner]),
         "outer": whole.size // inner,
