@@ -1,6 +1,7 @@
 """Bundles whose paths part and meet in every way, their sources, and how they are compiled."""
 
 import importlib.util
+import os
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from deploy.board import load_board
+from deploy.models import load_models
 from deploy.tflm_sources import tflm_sources
 from quantize.bundle import Bundle
 
@@ -89,3 +91,17 @@ def compiled(compiler: Iterable[str], source: Path, target: Path, includes: Iter
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return target
+
+
+def public_models() -> Bundle:
+    """The public models on one device, with golden vectors that the runtime's wheel computes."""
+    folder = Path(os.environ.get("KERAS_TREE_SHARED", ROOT.parent / "shared")) / "models"
+    models = load_models(sorted(folder.glob("*.tflite")))
+    random = np.random.default_rng(0)
+    tasks = {}
+    for name, task in models.tasks.items():
+        shape = models.path_nodes(name)[0].input.shape[1:]
+        codes = random.integers(-128, 128, (3, *shape)).astype(np.int8)
+        outputs = models.run(name, codes, "tflm")
+        tasks[name] = replace(task, golden_inputs=codes, golden_outputs=outputs)
+    return replace(models, tasks=tasks)
