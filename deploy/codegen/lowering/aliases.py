@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
+from deploy.codegen.lowering.op import Op
 
 __all__ = ["alias"]
 

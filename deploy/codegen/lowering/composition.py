@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from deploy.codegen.fixed_point import multiply_by_quantized_multiplier as scaled
-from deploy.codegen.lowering.builder import CODES, CodeFunction, NodeBuilder, Op
+from deploy.codegen.lowering.builder import CODES, CodeFunction, NodeBuilder
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.parameters import PreluParameters
 from deploy.codegen.program import Operand
 

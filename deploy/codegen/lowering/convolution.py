@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.parameters import (
     activation_range,
     convolution_factors,

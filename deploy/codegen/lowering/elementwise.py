@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.composition import composed, element_codes
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.lowering.shapes import broadcast_strides, merge_axes
 from deploy.codegen.parameters import (
     activation_range,

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.convolution import factor_fields
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.parameters import activation_range, fold_bias
 from deploy.codegen.program import Field, Struct
 

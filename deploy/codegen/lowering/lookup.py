@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from deploy.codegen import tables
-from deploy.codegen.lowering.builder import CODES, NodeBuilder, Op
+from deploy.codegen.lowering.builder import CODES, NodeBuilder
+from deploy.codegen.lowering.op import Op
 
 __all__ = ["lookup"]
 

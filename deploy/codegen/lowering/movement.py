@@ -10,7 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.lowering.shapes import merge_axes, row_major
 from deploy.codegen.program import Argument, Operand, Struct
 from quantize.flatbuffer import Tensor

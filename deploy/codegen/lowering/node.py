@@ -22,7 +22,8 @@ from deploy.codegen.lowering import (
     reduction,
     resize,
 )
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.program import CodegenError, NodeProgram
 from quantize.flatbuffer import Graph, read_graph
 

@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.composition import prelu_codes
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.parameters import prelu_parameters, softmax_parameters
 from deploy.codegen.program import Field, Struct
 

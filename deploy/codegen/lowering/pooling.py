@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.convolution import images
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.parameters import activation_range, padding_before
 from deploy.codegen.program import Struct
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.lowering.shapes import merge_axes, row_major
 from deploy.codegen.parameters import mean_parameters
 from deploy.codegen.program import Argument, Operand, Struct

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from deploy.codegen.lowering.builder import NodeBuilder, Op
+from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.convolution import images
+from deploy.codegen.lowering.op import Op
 from deploy.codegen.program import Struct
 from deploy.codegen.resize import resize_bilinear_axis, resize_nearest_indices
 from quantize.flatbuffer import Tensor
