@@ -65,7 +65,7 @@ typedef struct {
     void *accept_context;
 } kt_update_config_t;
 
-/* An update under way; fields are the library's. 28 bytes on a 32-bit core. */
+/* An update under way; fields are the library's. 24 bytes on a 32-bit core. */
 typedef struct {
     const kt_update_config_t *config;
     uint32_t image_bytes;    /* announced */

@@ -112,8 +112,8 @@ static kt_status_t check_origin(const kt_bundle_t *bundle, const kt_open_options
             return KT_ERROR_UNSIGNED;
         }
     } else if (options->verify != NULL &&
-               options->verify(signature, bundle->image, bundle->tables_bytes, options->context) !=
-                   0) {
+               options->verify(signature, bundle->image, (size_t)bundle->tables_bytes,
+                               options->context) != 0) {
         return KT_ERROR_SIGNATURE;
     }
     return bundle->version < options->lowest_version ? KT_ERROR_ROLLBACK : KT_OK;

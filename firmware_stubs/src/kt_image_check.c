@@ -176,14 +176,14 @@ static kt_status_t check_bytes(const uint8_t *node, const uint8_t *data, uint32_
                                const kt_open_options_t *options) {
     uint8_t digest[KT_SHA256_BYTES];
 
-    if (kt_crc32(0, data, data_bytes) != KT_U32(node, kt_image_node_t, data_crc32)) {
+    if (kt_crc32(0, data, (size_t)data_bytes) != KT_U32(node, kt_image_node_t, data_crc32)) {
         return KT_ERROR_CHECKSUM;
     }
     if (!kt_is_zero(data + data_bytes, (size_t)(EVENLY(data_bytes) - data_bytes))) {
         return KT_ERROR_LAYOUT;
     }
     if (options->verify != NULL &&
-        (options->sha256(data, data_bytes, digest, options->context) != 0 ||
+        (options->sha256(data, (size_t)data_bytes, digest, options->context) != 0 ||
          memcmp(digest, KT_AT(node, kt_image_node_t, data_sha256), sizeof digest) != 0)) {
         return KT_ERROR_SIGNATURE;
     }

@@ -44,7 +44,7 @@ kt_status_t kt_write_record(const kt_update_config_t *config, unsigned slot,
     uint8_t *page = config->page;
     kt_slot_record_t kept;
 
-    memset(page, 0xff, area);
+    memset(page, 0xff, (size_t)area);
     memset(page, 0, KT_RECORD_BYTES);
     memcpy(page, KT_RECORD_MAGIC, KT_RECORD_MAGIC_BYTES);
     put_u32(KT_AT(page, kt_record_t, sequence), record->sequence);
@@ -52,8 +52,8 @@ kt_status_t kt_write_record(const kt_update_config_t *config, unsigned slot,
     put_u32(KT_AT(page, kt_record_t, lowest_version), record->lowest_version);
     put_u32(KT_AT(page, kt_record_t, tables_crc32), record->tables_crc32);
     put_u32(KT_AT(page, kt_record_t, crc32), kt_crc32(0, page, offsetof(kt_record_t, crc32)));
-    if (config->flash.program(record_address(config, slot), page, area, config->flash.context) !=
-        0) {
+    if (config->flash.program(record_address(config, slot), page, (size_t)area,
+                              config->flash.context) != 0) {
         return KT_ERROR_FLASH;
     }
     kept = kt_read_record(config, slot);

@@ -18,7 +18,8 @@ static kt_status_t check_config(const kt_update_config_t *config) {
         !is_power_of_two(flash->sector_bytes) || !is_power_of_two(flash->program_bytes) ||
         flash->program_bytes > KT_MOST_PROGRAM_BYTES ||
         flash->sector_bytes < kt_record_area_bytes(config) || config->slot_bytes == 0 ||
-        config->slot_bytes % flash->sector_bytes != 0 || config->slot_bytes > KT_MOST_IMAGE_BYTES) {
+        config->slot_bytes % flash->sector_bytes != 0 || config->slot_bytes > KT_MOST_IMAGE_BYTES ||
+        (size_t)config->slot_bytes != config->slot_bytes) { /* more than the core can address */
         return KT_ERROR_ARGUMENT;
     }
     for (slot = 0; slot < 2; slot++) {
@@ -47,7 +48,7 @@ static kt_status_t open_slot(const kt_update_config_t *config, unsigned slot, ui
     if (options.require_signature && lowest_version > options.lowest_version) {
         options.lowest_version = lowest_version;
     }
-    status = kt_bundle_open(branch, config->slots[slot].memory, image_bytes, &options);
+    status = kt_bundle_open(branch, config->slots[slot].memory, (size_t)image_bytes, &options);
     if (status == KT_OK &&
         ((branch->flags & KT_IMAGE_BRANCH) == 0 || branch->image_bytes != image_bytes ||
          kt_bundle_find_task(branch, config->task) != 0)) {

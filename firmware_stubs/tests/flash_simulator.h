@@ -4,7 +4,8 @@
  * Rules, each broken one ends the process: whole units are programmed, at multiples of a unit, once
  * after each erase, inside the flash. Power fails after `steps_left` bytes were programmed or
  * erased: what was under way is torn there, by one of several kinds of damage, and every later call
- * fails.
+ * fails. With AddressSanitizer, bytes that are unreadable end the process when they are read
+ * through a pointer, as the error correction of a real flash does.
  */
 #ifndef FLASH_SIMULATOR_H
 #define FLASH_SIMULATOR_H
@@ -13,6 +14,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, length) ((void)(at), (void)(length))
+#define ASAN_UNPOISON_MEMORY_REGION(at, length) ((void)(at), (void)(length))
+#endif
 
 /* What a cut leaves of the unit or sector that was under way. */
 enum { TORN_AS_IT_WAS, TORN_RANDOM, TORN_UNREADABLE, TORN_KINDS };
@@ -56,6 +64,23 @@ static inline int flash_step(flash_t *flash) {
     return 1;
 }
 
+/* Tell AddressSanitizer which bytes can be read. */
+static inline void flash_shade(const flash_t *flash) {
+    uint32_t at, end;
+
+    ASAN_UNPOISON_MEMORY_REGION(flash->bytes, flash->length);
+    for (at = 0; at < flash->length; at = end) {
+        for (end = at + 1; end < flash->length; end++) {
+            if (flash->is_unreadable[end] != flash->is_unreadable[at]) {
+                break;
+            }
+        }
+        if (flash->is_unreadable[at]) {
+            ASAN_POISON_MEMORY_REGION(flash->bytes + at, end - at);
+        }
+    }
+}
+
 /* From the byte `at` on to `end`: what was under way when the power failed. */
 static inline void flash_tear(flash_t *flash, uint32_t at, uint32_t end) {
     for (; at < end && flash->torn != TORN_AS_IT_WAS; at++) {
@@ -64,6 +89,7 @@ static inline void flash_tear(flash_t *flash, uint32_t at, uint32_t end) {
         flash->is_erased[at] = 0;
         flash->is_unreadable[at] = flash->torn == TORN_UNREADABLE;
     }
+    flash_shade(flash);
 }
 
 static inline int flash_read(uint32_t address, void *data, size_t length, void *context) {
@@ -90,6 +116,7 @@ static inline int flash_erase(uint32_t address, void *context) {
     if (flash->is_off) {
         return -1;
     }
+    ASAN_UNPOISON_MEMORY_REGION(flash->bytes + address, flash->sector_bytes);
     for (at = address; at < end; at++) {
         if (!flash_step(flash)) {
             flash_tear(flash, at, end);
@@ -162,6 +189,8 @@ static inline flash_t flash_new(uint32_t length, uint32_t sector_bytes, uint32_t
 static inline void flash_copy(flash_t *to, const flash_t *from) {
     flash_t kept = *to;
 
+    ASAN_UNPOISON_MEMORY_REGION(from->bytes, from->length);
+    ASAN_UNPOISON_MEMORY_REGION(kept.bytes, from->length);
     memcpy(kept.bytes, from->bytes, from->length);
     memcpy(kept.is_erased, from->is_erased, from->length);
     memcpy(kept.is_unreadable, from->is_unreadable, from->length);
@@ -169,9 +198,12 @@ static inline void flash_copy(flash_t *to, const flash_t *from) {
     to->bytes = kept.bytes;
     to->is_erased = kept.is_erased;
     to->is_unreadable = kept.is_unreadable;
+    flash_shade(from);
+    flash_shade(to);
 }
 
 static inline void flash_free(flash_t *flash) {
+    ASAN_UNPOISON_MEMORY_REGION(flash->bytes, flash->length);
     free(flash->bytes);
     free(flash->is_erased);
     free(flash->is_unreadable);

@@ -1,5 +1,6 @@
 """`keras-tree pack`, `unpack` and `verify`: what they write, say and answer."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -170,6 +171,25 @@ def test_wrong_usage_is_told_in_a_line(run, name: str) -> None:
     before = {path.name: path.read_bytes() for path in Path().iterdir()}
     assert message in fails(run(*words))
     assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
+
+
+def test_every_command_of_the_guide_runs(run, tmp_path, bundle_folder) -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "image.md"
+    blocks = re.findall(r"^```sh\n(.*?)^```", guide.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    commands = [line.split() for block in blocks for line in block.splitlines()]
+    (tmp_path / "demo-output").mkdir()
+    (tmp_path / "demo-output" / "bundle").symlink_to(bundle_folder)
+    assert len(commands) == 10
+    for program, *words in commands:
+        if program == "keras-tree":
+            succeeds(run(*words))
+        elif program == "openssl":
+            subprocess.run([program, *words], check=True, capture_output=True, timeout=60)
+        else:
+            assert [program, *words] == ["pip", "install", "'keras-tree[sign]'"]
+    array = "keras-tree pack demo-output/bundle --c-array kt_image.c"
+    assert array in guide.read_text("utf-8")
+    assert "array kt_image, length kt_image_bytes" in succeeds(run(*array.split()[1:]))
 
 
 @pytest.mark.parametrize("command", ["pack", "unpack", "verify"])
