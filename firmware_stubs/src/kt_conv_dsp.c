@@ -16,6 +16,30 @@
 #include "kt_dsp.h"
 #include "kt_window.h"
 
+#if defined(__arm__)
+#define KT_QUAD                                                                                    \
+    "ldr r8, [r1], #4\n\t"                                                                         \
+    "ldmia r3!, {r4, r5, r6, r7}\n\t"                                                              \
+    "sxtb16 lr, r8, ror #8\n\t"                                                                    \
+    "sxtb16 r8, r8\n\t"                                                                            \
+    "smlad r9, r4, r8, r9\n\t"                                                                     \
+    "smlad r10, r6, r8, r10\n\t"                                                                   \
+    "smlad r9, r5, lr, r9\n\t"                                                                     \
+    "smlad r10, r7, lr, r10\n\t"                                                                   \
+    "ldmia r3!, {r4, r5, r6, r7}\n\t"                                                              \
+    "smlad r11, r4, r8, r11\n\t"                                                                   \
+    "smlad r12, r6, r8, r12\n\t"                                                                   \
+    "smlad r11, r5, lr, r11\n\t"                                                                   \
+    "smlad r12, r7, lr, r12\n\t"
+__asm__(KT_BEGIN("kt_multiply_columns") "subs r0, r2, r1\n\t"
+                                        "tst r0, #4\n\t"
+                                        "bne 2f\n"
+                                        "1:\n\t" KT_QUAD "2:\n\t" KT_QUAD "cmp r1, r2\n\t"
+                                        "bne 1b\n\t"
+                                        "mov r0, r3\n\t" KT_END("kt_multiply_columns"));
+#undef KT_QUAD
+#endif
+
 /* Four columns, quad by quad: two words of each column. */
 typedef struct {
     uint32_t *words;
@@ -69,21 +93,26 @@ static void kt_multiply_tail(kt_sums_t *sums, uint32_t codes, const uint32_t *co
     sums->sum3 = kt_multiply_pairs(columns[7], odd, sums->sum3);
 }
 
+KT_RARE static uint32_t kt_rescale(uint32_t sum, int32_t multiplier, int32_t shift,
+                                   int32_t zero_point) {
+    return (uint32_t)(kt_requantize(sum, multiplier, (int)shift) + zero_point);
+}
+
 /* Codes of four positions, still to be kept within the activation's range. */
 static inline kt_sums_t kt_scale_sums(kt_sums_t sums, int32_t multiplier, int32_t shift,
-                                      int32_t offset) {
+                                      int32_t zero_point) {
     if (kt_is_scalable(multiplier, shift)) {
         const int32_t factor = kt_factor(multiplier), right = -1 - shift;
+        const int32_t offset = kt_scale_offset(zero_point);
         sums.sum0 = (uint32_t)kt_scaled(sums.sum0, factor, right, offset);
         sums.sum1 = (uint32_t)kt_scaled(sums.sum1, factor, right, offset);
         sums.sum2 = (uint32_t)kt_scaled(sums.sum2, factor, right, offset);
         sums.sum3 = (uint32_t)kt_scaled(sums.sum3, factor, right, offset);
     } else {
-        const uint32_t zero_point = (uint32_t)(offset >> 1);
-        sums.sum0 = (uint32_t)kt_requantize(sums.sum0, multiplier, shift) + zero_point;
-        sums.sum1 = (uint32_t)kt_requantize(sums.sum1, multiplier, shift) + zero_point;
-        sums.sum2 = (uint32_t)kt_requantize(sums.sum2, multiplier, shift) + zero_point;
-        sums.sum3 = (uint32_t)kt_requantize(sums.sum3, multiplier, shift) + zero_point;
+        sums.sum0 = kt_rescale(sums.sum0, multiplier, shift, zero_point);
+        sums.sum1 = kt_rescale(sums.sum1, multiplier, shift, zero_point);
+        sums.sum2 = kt_rescale(sums.sum2, multiplier, shift, zero_point);
+        sums.sum3 = kt_rescale(sums.sum3, multiplier, shift, zero_point);
     }
     return sums;
 }
@@ -117,7 +146,7 @@ static void kt_channels(const kt_conv2d_t *op, const kt_columns_t *columns, int3
     const kt_places_t places = {pixels > 1 ? step : 0, pixels > 2 ? 2 * step : 0,
                                 pixels > 3 ? 3 * step : 0, op->lowest, op->highest};
     const int32_t *const biases = op->bias, *const multipliers = op->multiplier;
-    const int32_t offset = kt_scale_offset(op->output_zero_point), mask = -op->per_channel;
+    const int32_t zero_point = op->output_zero_point, mask = -op->per_channel;
     const int8_t *const shifts = op->shift, *weights = op->weights + channel * count;
     for (; channel < end; channel++) {
         const uint32_t bias = (uint32_t)biases[channel], *rest = columns->words;
@@ -131,7 +160,7 @@ static void kt_channels(const kt_conv2d_t *op, const kt_columns_t *columns, int3
         if (tail != weights) {
             kt_multiply_tail(&sums, kt_read_tail(tail, (int32_t)(weights - tail)), rest);
         }
-        sums = kt_scale_sums(sums, multipliers[index], shifts[index], offset);
+        sums = kt_scale_sums(sums, multipliers[index], shifts[index], zero_point);
         kt_store_codes(&places, sums, output + channel);
     }
 }

@@ -17,7 +17,25 @@
 #if KT_ISA == KT_ISA_DSP
 
 #include "kt_dsp.h"
+#include "kt_dsp_pairs.h"
 #include "kt_window.h"
+
+#if defined(__arm__)
+#define KT_STEP                                                                                    \
+    "ldmia r1!, {r4, r5, r6, r7}\n\t"                                                              \
+    "ldrd r8, lr, [r2], #8\n\t"                                                                    \
+    "smlad r9, r4, r8, r9\n\t"                                                                     \
+    "smlad r10, r5, lr, r10\n\t"                                                                   \
+    "ldrd r8, lr, [r2], #8\n\t"                                                                    \
+    "smlad r11, r6, r8, r11\n\t"                                                                   \
+    "smlad r12, r7, lr, r12\n\t"
+__asm__(KT_BEGIN("kt_multiply_steps") "subs r0, r3, r2\n\t"
+                                      "tst r0, #16\n\t"
+                                      "bne 2f\n"
+                                      "1:\n\t" KT_STEP "2:\n\t" KT_STEP "cmp r2, r3\n\t"
+                                      "bne 1b\n\t" KT_END("kt_multiply_steps"));
+#undef KT_STEP
+#endif
 
 enum { KT_SPAN = 8, KT_BLOCK = 48 };
 
@@ -26,7 +44,7 @@ typedef struct {
     int32_t channel, count;
     int32_t offset[4]; /* of their input channels */
     int is_word;       /* the four input channels are neighbours */
-    int is_scalable;   /* all of them */
+    int is_plain;      /* codes as nearly always: four, of full range, with usual factors */
     uint32_t bias[4];
     int32_t factor[4], right[4];
 } kt_group_t;
@@ -36,7 +54,7 @@ static void kt_set_group(kt_group_t *group, const kt_conv2d_t *op, int32_t chann
     group->channel = channel;
     group->count = left < 4 ? left : 4;
     group->is_word = op->groups == 1 && left >= 4;
-    group->is_scalable = 1;
+    group->is_plain = left >= 4 && op->highest - op->lowest == 255;
     for (int32_t i = 0; i < 4; i++) {
         const int32_t own = channel + (i < group->count ? i : 0);
         const int32_t index = op->per_channel ? own : 0;
@@ -45,90 +63,8 @@ static void kt_set_group(kt_group_t *group, const kt_conv2d_t *op, int32_t chann
         group->bias[i] = (uint32_t)op->bias[own];
         group->factor[i] = kt_factor(multiplier);
         group->right[i] = -1 - shift;
-        group->is_scalable &= kt_is_scalable(multiplier, shift);
+        group->is_plain &= kt_is_scalable(multiplier, shift);
     }
-}
-
-/* Two taps of four channels: a pair for each. */
-static inline void kt_put_pairs(uint32_t *pairs, uint32_t upper, uint32_t lower) {
-    const uint32_t low = kt_join_low(upper, lower), high = kt_join_high(upper, lower);
-    pairs[0] = kt_widen_even(low);
-    pairs[1] = kt_widen_odd(low);
-    pairs[2] = kt_widen_even(high);
-    pairs[3] = kt_widen_odd(high);
-}
-
-static uint32_t kt_read_bytes(const int8_t *codes, const int32_t offset[4]) {
-    return (uint32_t)(uint8_t)codes[offset[0]] | (uint32_t)(uint8_t)codes[offset[1]] << 8 |
-           (uint32_t)(uint8_t)codes[offset[2]] << 16 | (uint32_t)(uint8_t)codes[offset[3]] << 24;
-}
-
-/* A picture that pairs are taken from: the input, or the weights. */
-typedef struct {
-    const int8_t *codes;
-    int32_t height, row_bytes, column_bytes; /* from row to row and column to column */
-    const int32_t *offset; /* of the four channels in a column; NULL where they are a word */
-    uint32_t outside;      /* four codes above, below and beside it */
-} kt_picture_t;
-
-/* One row of it, from column to column. */
-typedef struct {
-    const int8_t *codes;
-    int32_t step;
-    const int32_t *offset;
-} kt_row_t;
-
-/* `count` columns of two rows, one pair for each channel; `step` words from column to column. */
-static uint32_t *kt_put_columns(uint32_t *pairs, int32_t step, const kt_row_t *upper,
-                                const kt_row_t *lower, int32_t count) {
-    const int8_t *above = upper->codes, *below = lower->codes;
-    if (upper->offset == 0) {
-        const int32_t step_above = upper->step, step_below = lower->step;
-        for (; count > 0; count--, pairs += step) {
-            kt_put_pairs(pairs, kt_read_word(above), kt_read_word(below));
-            above += step_above;
-            below += step_below;
-        }
-    }
-    for (; count > 0; count--, pairs += step) {
-        kt_put_pairs(pairs, kt_read_bytes(above, upper->offset),
-                     kt_read_bytes(below, lower->offset));
-        above += upper->step;
-        below += lower->step;
-    }
-    return pairs;
-}
-
-/* Pairs of `columns` columns, of which those of `inside` lie in the picture; `picture->codes`: row
- * 0 of the first of them. A column's pairs of rows top, top + dilation, ... stand together. */
-static uint32_t *kt_put_picture(const kt_picture_t *picture, int32_t pairs_of_rows, int32_t top,
-                                int32_t dilation, int32_t columns, kt_span_t inside,
-                                uint32_t *pairs) {
-    static const int32_t same[4] = {0, 0, 0, 0};
-    const int32_t *offset = picture->offset != 0 ? same : 0;
-    const kt_row_t outside = {(const int8_t *)&picture->outside, 0, offset};
-    const int32_t step = 4 * pairs_of_rows;
-    uint32_t *end = pairs + step * columns;
-    for (int32_t y = top; pairs_of_rows > 0; pairs_of_rows--, pairs += 4) {
-        kt_row_t rows[2];
-        uint32_t *next = pairs;
-        for (int32_t i = 0; i < 2; i++, y += dilation) {
-            rows[i] = outside;
-            if (y >= 0 && y < picture->height) {
-                rows[i].codes = picture->codes + y * picture->row_bytes;
-                rows[i].step = picture->column_bytes;
-                rows[i].offset = picture->offset;
-            }
-        }
-        if (inside.begin > 0) {
-            next = kt_put_columns(next, step, &outside, &outside, inside.begin);
-        }
-        next = kt_put_columns(next, step, &rows[0], &rows[1], inside.end - inside.begin);
-        if (inside.end < columns) {
-            (void)kt_put_columns(next, step, &outside, &outside, columns - inside.end);
-        }
-    }
-    return end;
 }
 
 /* Codes of four channels, still to be kept within the activation's range. */
@@ -143,8 +79,8 @@ static inline kt_sums_t kt_scale_sums(const kt_conv2d_t *op, const kt_group_t *g
 }
 
 /* The rare codes: fewer than four channels, a narrow range, or a factor of another kind. */
-static void kt_store_any(const kt_conv2d_t *op, const kt_group_t *group, kt_sums_t sums,
-                         int8_t *output) {
+KT_RARE static void kt_store_any(const kt_conv2d_t *op, const kt_group_t *group, kt_sums_t sums,
+                                 int8_t *output) {
     const uint32_t sum[4] = {sums.sum0, sums.sum1, sums.sum2, sums.sum3};
     for (int32_t i = 0; i < group->count; i++) {
         const int32_t index = op->per_channel ? group->channel + i : 0;
@@ -153,24 +89,72 @@ static void kt_store_any(const kt_conv2d_t *op, const kt_group_t *group, kt_sums
     }
 }
 
+static inline void kt_put_codes(const kt_conv2d_t *op, const kt_group_t *group, kt_sums_t sums,
+                                int8_t *output) {
+    if (group->is_plain) {
+        sums = kt_scale_sums(op, group, sums);
+        output[0] = (int8_t)kt_saturate_code((int32_t)sums.sum0);
+        output[1] = (int8_t)kt_saturate_code((int32_t)sums.sum1);
+        output[2] = (int8_t)kt_saturate_code((int32_t)sums.sum2);
+        output[3] = (int8_t)kt_saturate_code((int32_t)sums.sum3);
+    } else {
+        kt_store_any(op, group, sums, output);
+    }
+}
+
 /* `count` neighbouring outputs of a strip. */
 static void kt_put_outputs(const kt_conv2d_t *op, const kt_group_t *group, const uint32_t *pairs,
                            const uint32_t *weights, int32_t count, int8_t *output) {
-    const int32_t height = (op->kernel_h + 1) / 2, steps = height * op->kernel_w;
-    const int32_t step = 4 * height * op->stride_w;
-    const int is_plain = group->is_scalable && group->count == 4 && op->highest - op->lowest == 255;
+    const int32_t height = (op->kernel_h + 1) / 2, step = 4 * height * op->stride_w;
+    const uint32_t *end = weights + 4 * height * op->kernel_w;
     for (; count > 0; count--, pairs += step, output += op->out_c) {
         kt_sums_t sums = {group->bias[0], group->bias[1], group->bias[2], group->bias[3]};
-        kt_multiply_steps(&sums, pairs, weights, steps);
-        if (is_plain) {
-            sums = kt_scale_sums(op, group, sums);
-            output[0] = (int8_t)kt_saturate_code((int32_t)sums.sum0);
-            output[1] = (int8_t)kt_saturate_code((int32_t)sums.sum1);
-            output[2] = (int8_t)kt_saturate_code((int32_t)sums.sum2);
-            output[3] = (int8_t)kt_saturate_code((int32_t)sums.sum3);
-        } else {
-            kt_store_any(op, group, sums, output);
+        kt_multiply_steps(&sums, pairs, weights, end);
+        kt_put_codes(op, group, sums, output);
+    }
+}
+
+/* `count` taps of a column; the codes are `step` apart, the weights `channels`. */
+static kt_sums_t kt_add_taps(kt_sums_t sums, const int8_t *codes, int32_t step,
+                             const int8_t *weights, int32_t channels, int32_t count) {
+    for (; count > 0; count--, codes += step, weights += channels) {
+        const uint32_t code = kt_read_word(codes), weight = kt_read_word(weights);
+        const uint32_t even = kt_widen_even(code), odd = kt_widen_odd(code);
+        const uint32_t even_weights = kt_widen_even(weight), odd_weights = kt_widen_odd(weight);
+        sums.sum0 += (uint32_t)((int16_t)even * (int16_t)even_weights);
+        sums.sum1 += (uint32_t)((int16_t)odd * (int16_t)odd_weights);
+        sums.sum2 += (uint32_t)(((int32_t)even >> 16) * ((int32_t)even_weights >> 16));
+        sums.sum3 += (uint32_t)(((int32_t)odd >> 16) * ((int32_t)odd_weights >> 16));
+    }
+    return sums;
+}
+
+/* Output row `y` of a group, where kernels are one column wide: windows share nothing from left to
+ * right, and nothing is brought into pairs. */
+static void kt_put_thin_row(const kt_conv2d_t *op, const kt_group_t *group, int32_t y,
+                            const int8_t *input, int8_t *output) {
+    const uint32_t zeros = (uint8_t)op->input_zero_point * 0x01010101u;
+    const int8_t *padding = (const int8_t *)&zeros, *weights = op->weights + group->channel;
+    const int32_t channels = op->out_c, row_bytes = op->in_w * op->in_c;
+    const int32_t top = y * op->stride_h - op->pad_top, step = op->dilation_h * row_bytes;
+    const kt_span_t rows = kt_clip(top, op->in_h, op->kernel_h, op->dilation_h);
+    int32_t left = -op->pad_left;
+    input += group->channel + top * row_bytes + rows.begin * step;
+    output += group->channel + y * op->out_w * channels;
+    for (int32_t x = op->out_w; x > 0; x--, left += op->stride_w, output += channels) {
+        const int is_inside = left >= 0 && left < op->in_w;
+        const int32_t begin = is_inside ? rows.begin : 0, end = is_inside ? rows.end : 0;
+        kt_sums_t sums = {group->bias[0], group->bias[1], group->bias[2], group->bias[3]};
+        if (begin > 0) {
+            sums = kt_add_taps(sums, padding, 0, weights, channels, begin);
         }
+        sums = kt_add_taps(sums, input + left * op->in_c, step, weights + begin * channels,
+                           channels, end - begin);
+        if (end < op->kernel_h) {
+            sums = kt_add_taps(sums, padding, 0, weights + end * channels, channels,
+                               op->kernel_h - end);
+        }
+        kt_put_codes(op, group, sums, output);
     }
 }
 
@@ -218,26 +202,37 @@ static void kt_put_rows(const kt_conv2d_t *op, const kt_group_t *group, int32_t 
     }
 }
 
+/* Output rows start ... end - 1 of a group. */
+static void kt_put_block(const kt_conv2d_t *op, const kt_group_t *group, int32_t start, int32_t end,
+                         const int8_t *input, int8_t *output, uint32_t *scratch) {
+    const int is_double = op->stride_h == 1 && op->dilation_h == 1 && (op->kernel_h & 1) != 0;
+    uint32_t *pairs;
+    int32_t rows;
+    if (op->kernel_w == 1 && group->is_word) {
+        for (int32_t y = start; y < end; y++) {
+            kt_put_thin_row(op, group, y, input, output);
+        }
+        return;
+    }
+    pairs = kt_put_weights(op, group, 0, scratch);
+    if (is_double) {
+        pairs = kt_put_weights(op, group, 1, pairs);
+    }
+    for (int32_t y = start; y < end; y += rows) {
+        rows = is_double && y + 1 < end ? 2 : 1;
+        kt_put_rows(op, group, y, rows, input, output, scratch, pairs);
+    }
+}
+
 void kt_depthwise_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output,
                          void *scratch) {
-    const int is_double = op->stride_h == 1 && op->dilation_h == 1 && (op->kernel_h & 1) != 0;
     const int32_t block = op->out_w < KT_BLOCK / 2 ? KT_BLOCK / op->out_w & ~1 : 2;
-    uint32_t *const weights = (uint32_t *)scratch;
     for (int32_t start = 0; start < op->out_h; start += block) {
         const int32_t end = start + block < op->out_h ? start + block : op->out_h;
         for (int32_t channel = 0; channel < op->out_c; channel += 4) {
-            uint32_t *pairs;
             kt_group_t group;
-            int32_t rows;
             kt_set_group(&group, op, channel);
-            pairs = kt_put_weights(op, &group, 0, weights);
-            if (is_double) {
-                pairs = kt_put_weights(op, &group, 1, pairs);
-            }
-            for (int32_t y = start; y < end; y += rows) {
-                rows = is_double && y + 1 < end ? 2 : 1;
-                kt_put_rows(op, &group, y, rows, input, output, weights, pairs);
-            }
+            kt_put_block(op, &group, start, end, input, output, (uint32_t *)scratch);
         }
     }
 }

@@ -88,100 +88,50 @@ static inline int32_t kt_saturate_code(int32_t value) {
     return value;
 }
 
+/* The loops are functions in assembly as a whole: they need thirteen registers, more than a
+ * compiler has left in the midst of its own code. Arguments come in r0 to r3 (Procedure Call
+ * Standard for the Arm Architecture); the first is where the sums lie, which are held in r9 to r12.
+ */
+#define KT_BEGIN(name)                                                                             \
+    ".pushsection .text." name ", \"ax\", %progbits\n\t"                                           \
+    ".syntax unified\n\t"                                                                          \
+    ".thumb\n\t"                                                                                   \
+    ".balign 4\n\t"                                                                                \
+    ".global " name "\n\t"                                                                         \
+    ".type " name ", %function\n\t"                                                                \
+    ".thumb_func\n" name ":\n\t"                                                                   \
+    "push {r0, r4, r5, r6, r7, r8, r9, r10, r11, lr}\n\t"                                          \
+    "ldm r0, {r9, r10, r11, r12}\n\t"
+#define KT_END(name)                                                                               \
+    "pop {r1}\n\t"                                                                                 \
+    "stm r1, {r9, r10, r11, r12}\n\t"                                                              \
+    "pop {r4, r5, r6, r7, r8, r9, r10, r11, pc}\n\t"                                               \
+    ".size " name ", . - " name "\n\t"                                                             \
+    ".popsection\n"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* One run of weights, widened here, against four columns that were widened before: each quad of
  * weights meets the eight words at `columns`, two for each column. `weights` < `end`, a multiple of
  * four apart. Returns where the columns go on. */
-static inline const uint32_t *kt_multiply_columns(kt_sums_t *sums, const int8_t *weights,
-                                                  const int8_t *end, const uint32_t *columns) {
-    uint32_t even, odd;
-#define KT_QUAD                                                                                    \
-    "ldr %[even], [%[weights]], #4\n\t"                                                            \
-    "ldmia %[columns]!, {r4, r5, r6, r8}\n\t"                                                      \
-    "sxtb16 %[odd], %[even], ror #8\n\t"                                                           \
-    "sxtb16 %[even], %[even]\n\t"                                                                  \
-    "smlad %[sum0], r4, %[even], %[sum0]\n\t"                                                      \
-    "smlad %[sum1], r6, %[even], %[sum1]\n\t"                                                      \
-    "smlad %[sum0], r5, %[odd], %[sum0]\n\t"                                                       \
-    "smlad %[sum1], r8, %[odd], %[sum1]\n\t"                                                       \
-    "ldmia %[columns]!, {r4, r5, r6, r8}\n\t"                                                      \
-    "smlad %[sum2], r4, %[even], %[sum2]\n\t"                                                      \
-    "smlad %[sum3], r6, %[even], %[sum3]\n\t"                                                      \
-    "smlad %[sum2], r5, %[odd], %[sum2]\n\t"                                                       \
-    "smlad %[sum3], r8, %[odd], %[sum3]\n\t"
-    __asm__("sub %[even], %[end], %[weights]\n\t"
-            "tst %[even], #4\n\t"
-            "bne 2f\n"
-            "1:\n\t" KT_QUAD "2:\n\t" KT_QUAD "cmp %[weights], %[end]\n\t"
-            "bne 1b"
-            : [sum0] "+r"(sums->sum0), [sum1] "+r"(sums->sum1), [sum2] "+r"(sums->sum2),
-              [sum3] "+r"(sums->sum3), [weights] "+r"(weights), [columns] "+r"(columns),
-              [even] "=&r"(even), [odd] "=&r"(odd)
-            : [end] "r"(end)
-            : "r4", "r5", "r6", "r8", "cc", "memory");
-#undef KT_QUAD
-    return columns;
-}
+const uint32_t *kt_multiply_columns(kt_sums_t *sums, const int8_t *weights, const int8_t *end,
+                                    const uint32_t *columns);
 
-/* Inlined, the 13 registers of the assembly below are more than GCC 12 finds on M7 and M33. */
-#if defined(__GNUC__)
-#define KT_NOT_INLINED __attribute__((noinline, unused))
-#else
-#define KT_NOT_INLINED
-#endif
-
-/* Four channels: each step, of four words, holds two taps of each channel. `steps` is at least 1.
- */
-static KT_NOT_INLINED void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps,
-                                             const uint32_t *weights, int32_t steps) {
-    uint32_t first, second;
-    const uint32_t *end = weights + 4 * steps;
-#define KT_STEP                                                                                    \
-    "ldmia %[taps]!, {r4, r5, r6, r8}\n\t"                                                         \
-    "ldrd %[first], %[second], [%[weights]], #8\n\t"                                               \
-    "smlad %[sum0], r4, %[first], %[sum0]\n\t"                                                     \
-    "smlad %[sum1], r5, %[second], %[sum1]\n\t"                                                    \
-    "ldrd %[first], %[second], [%[weights]], #8\n\t"                                               \
-    "smlad %[sum2], r6, %[first], %[sum2]\n\t"                                                     \
-    "smlad %[sum3], r8, %[second], %[sum3]\n\t"
-    __asm__("sub %[first], %[end], %[weights]\n\t"
-            "tst %[first], #16\n\t"
-            "bne 2f\n"
-            "1:\n\t" KT_STEP "2:\n\t" KT_STEP "cmp %[weights], %[end]\n\t"
-            "bne 1b"
-            : [sum0] "+r"(sums->sum0), [sum1] "+r"(sums->sum1), [sum2] "+r"(sums->sum2),
-              [sum3] "+r"(sums->sum3), [taps] "+r"(taps), [weights] "+r"(weights),
-              [first] "=&r"(first), [second] "=&r"(second)
-            : [end] "r"(end)
-            : "r4", "r5", "r6", "r8", "cc", "memory");
-#undef KT_STEP
-}
+/* Four channels: each step, of four words, holds two taps of each. `weights` < `end`, four words or
+ * a multiple of it apart. */
+void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps, const uint32_t *weights,
+                       const uint32_t *end);
 
 /* Four rows of weights, `stride` apart, against one input of quads, all widened here. `input` <
  * `end`, a multiple of four apart. */
-static inline void kt_multiply_rows(kt_sums_t *sums, const int8_t *weights, int32_t stride,
-                                    const int8_t *input, const int8_t *end) {
-    uint32_t even, odd, row, pair;
-#define KT_ROW(address, sum)                                                                       \
-    "ldr %[row], " address "\n\t"                                                                  \
-    "sxtb16 %[pair], %[row]\n\t"                                                                   \
-    "sxtb16 %[row], %[row], ror #8\n\t"                                                            \
-    "smlad %[" sum "], %[pair], %[even], %[" sum "]\n\t"                                           \
-    "smlad %[" sum "], %[row], %[odd], %[" sum "]\n\t"
-    __asm__("1:\n\t"
-            "ldr %[even], [%[input]], #4\n\t"
-            "sxtb16 %[odd], %[even], ror #8\n\t"
-            "sxtb16 %[even], %[even]\n\t" KT_ROW("[%[weights], %[stride]]", "sum1")
-                KT_ROW("[%[weights], %[stride], lsl #1]", "sum2")
-                    KT_ROW("[%[weights], %[stride3]]", "sum3")
-                        KT_ROW("[%[weights]], #4", "sum0") "cmp %[input], %[end]\n\t"
-                                                           "bne 1b"
-            : [sum0] "+r"(sums->sum0), [sum1] "+r"(sums->sum1), [sum2] "+r"(sums->sum2),
-              [sum3] "+r"(sums->sum3), [input] "+r"(input), [weights] "+r"(weights),
-              [even] "=&r"(even), [odd] "=&r"(odd), [row] "=&r"(row), [pair] "=&r"(pair)
-            : [end] "r"(end), [stride] "r"(stride), [stride3] "r"(3 * stride)
-            : "cc", "memory");
-#undef KT_ROW
+void kt_multiply_rows(kt_sums_t *sums, const int8_t *weights, int32_t stride, const int8_t *input,
+                      const int8_t *end);
+
+#ifdef __cplusplus
 }
+#endif
 
 #else
 #include "kt_dsp_host.h"

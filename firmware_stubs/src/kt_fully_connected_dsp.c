@@ -8,6 +8,26 @@
 
 #include "kt_dsp.h"
 
+#if defined(__arm__)
+#define KT_ROW(address, sum)                                                                       \
+    "ldr r8, " address "\n\t"                                                                      \
+    "sxtb16 lr, r8\n\t"                                                                            \
+    "sxtb16 r8, r8, ror #8\n\t"                                                                    \
+    "smlad " sum ", lr, r6, " sum "\n\t"                                                           \
+    "smlad " sum ", r8, r7, " sum "\n\t"
+__asm__(KT_BEGIN("kt_multiply_rows") "ldr r5, [sp, #40]\n\t"
+                                     "add r4, r2, r2, lsl #1\n"
+                                     "1:\n\t"
+                                     "ldr r6, [r3], #4\n\t"
+                                     "sxtb16 r7, r6, ror #8\n\t"
+                                     "sxtb16 r6, r6\n\t" KT_ROW("[r1, r2]", "r10")
+                                         KT_ROW("[r1, r2, lsl #1]", "r11") KT_ROW("[r1, r4]", "r12")
+                                             KT_ROW("[r1], #4",
+                                                    "r9") "cmp r3, r5\n\t"
+                                                          "bne 1b\n\t" KT_END("kt_multiply_rows"));
+#undef KT_ROW
+#endif
+
 /* Sums of the rows of weights channel, channel + step, ... */
 static inline kt_sums_t kt_sum_rows(const kt_fully_connected_t *op, const int8_t *input,
                                     int32_t channel, int32_t step) {

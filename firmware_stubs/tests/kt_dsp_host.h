@@ -61,8 +61,8 @@ static inline const uint32_t *kt_multiply_columns(kt_sums_t *sums, const int8_t 
 }
 
 static inline void kt_multiply_steps(kt_sums_t *sums, const uint32_t *taps, const uint32_t *weights,
-                                     int32_t steps) {
-    for (; steps > 0; steps--, taps += 4, weights += 4) {
+                                     const uint32_t *end) {
+    for (; weights != end; taps += 4, weights += 4) {
         sums->sum0 = kt_multiply_pairs(taps[0], weights[0], sums->sum0);
         sums->sum1 = kt_multiply_pairs(taps[1], weights[1], sums->sum1);
         sums->sum2 = kt_multiply_pairs(taps[2], weights[2], sums->sum2);

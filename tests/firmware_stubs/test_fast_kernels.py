@@ -28,7 +28,7 @@ from benchmarks.kernel_runs import (
     write_cases,
 )
 
-CASES_OF_A_KIND = 60
+CASES_OF_A_KIND = 100
 
 
 def outputs(size: int, kernel: int, stride: int, dilation: int, pad: int, rest: int) -> int:
