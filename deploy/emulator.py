@@ -30,7 +30,7 @@ from deploy.emulation.measurement import (
     measurement_text,
     read_measurement,
 )
-from deploy.emulation.qemu import QemuCore, boot
+from deploy.emulation.qemu import QemuCore, boot, find_qemu
 from deploy.emulation.rom_account import HARNESS_SECTIONS, rom_parts, rom_sections
 from deploy.emulation.running import GoldenMismatchError, StepName, run_task
 from deploy.emulation.target import TARGETS
@@ -54,6 +54,7 @@ __all__ = [
     "build_bundle",
     "check_measurement",
     "measure",
+    "measure_build",
     "measurement_text",
     "opened_core",
     "read_measurement",
@@ -93,44 +94,60 @@ def measure(
         EmulationError: There is no emulator, or the core faults.
         GoldenMismatchError: An output is not the golden one.
     """
+    check_core(core, isa)
     check_emulator(core, emulator)
+    for name, task in bundle.tasks.items():
+        if not len(task.golden_inputs):
+            raise EmulationError(
+                f"Task '{name}' must have golden vectors to run, it has none. Quantize the tree "
+                "again; every bundle of `quantize` holds some."
+            )
     with tempfile.TemporaryDirectory(prefix="keras-tree-") as folder:
         progress(f"building for {core}")
         build = build_bundle(bundle, core, Path(folder), compiler, optimize, isa, keep_seams)
         progress(f"built with {build.toolchain.version}, {optimize}")
-        image = read_linked_image(build.image)
-        steps = _steps(bundle, build.program.isa)
-        with opened_core(build, image, emulator) as running:
-            tasks = {
-                name: run_task(
-                    running,
-                    image,
-                    build.program,
-                    task,
-                    (bundle.tasks[name].golden_inputs, bundle.tasks[name].golden_outputs),
-                    [step for node in task.path for step in steps[node]],
-                    progress,
-                )
-                for name, task in build.program.tasks.items()
-            }
-            ran_on = running.emulator
-        sizes = {one.name: one.size_bytes for one in image.sections}
-        return Measurement(
-            bundle=bundle.name,
-            nodes={name: node.sha256 for name, node in bundle.nodes.items()},
-            core=core,
-            isa=build.program.isa,
-            compiler=build.toolchain.version,
-            optimize=optimize,
-            emulator=ran_on,
-            keep_seams=keep_seams,
-            tasks=tasks,
-            rom_sections=rom_sections(image),
-            rom_parts=rom_parts(image, build),
-            harness_bytes=sum(sizes.get(name, 0) for name in HARNESS_SECTIONS),
-            buffer_bytes=build.program.buffer_bytes,
-            other_ram_bytes=_other_ram_bytes(image),
-        )
+        return measure_build(bundle, build, emulator, progress)
+
+
+def measure_build(
+    bundle: Bundle,
+    build: Build,
+    emulator: str | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Measurement:
+    """Run every golden vector on an image that `build_bundle` made of the bundle; see `measure`."""
+    image = read_linked_image(build.image)
+    steps = _steps(bundle, build.program.isa)
+    with opened_core(build, image, emulator) as running:
+        tasks = {
+            name: run_task(
+                running,
+                image,
+                build.program,
+                task,
+                (bundle.tasks[name].golden_inputs, bundle.tasks[name].golden_outputs),
+                [step for node in task.path for step in steps[node]],
+                progress,
+            )
+            for name, task in build.program.tasks.items()
+        }
+        ran_on = running.emulator
+    sizes = {one.name: one.size_bytes for one in image.sections}
+    return Measurement(
+        bundle=bundle.name,
+        nodes={name: node.sha256 for name, node in bundle.nodes.items()},
+        core=build.target.core,
+        isa=build.program.isa,
+        compiler=build.toolchain.version,
+        optimize=build.optimize,
+        emulator=ran_on,
+        tasks=tasks,
+        rom_sections=rom_sections(image),
+        rom_parts=rom_parts(image, build),
+        harness_bytes=sum(sizes.get(name, 0) for name in HARNESS_SECTIONS),
+        buffer_bytes=build.program.buffer_bytes,
+        other_ram_bytes=_other_ram_bytes(image),
+    )
 
 
 def build_bundle(
@@ -164,9 +181,24 @@ def boot_bundle(
     Returns:
         What it wrote through semihosting, and the code that it ended with.
     """
+    check_core(core, isa)
+    check_emulator(core, "qemu")
     with tempfile.TemporaryDirectory(prefix="keras-tree-") as folder:
         build = build_bundle(bundle, core, Path(folder), compiler, optimize, isa)
         return boot(build.image, build.target)
+
+
+def check_core(core: str, isa: str | None) -> None:
+    """Refuse kernels that a core cannot run.
+
+    Raises:
+        EmulationError: It has no such instructions.
+    """
+    if isa not in (None, "portable", TARGETS[core].isa):
+        raise EmulationError(
+            f"`isa` must be one that the core has; {core} has no {isa} instructions. "
+            f"Leave it out: {TARGETS[core].isa} is its best."
+        )
 
 
 def check_emulator(core: str, emulator: str | None = None) -> None:
@@ -176,6 +208,13 @@ def check_emulator(core: str, emulator: str | None = None) -> None:
         EmulationError: A package is not installed; says which.
     """
     chosen = chosen_emulator(core, emulator)
+    if not (TARGETS[core].unicorn if chosen == "unicorn" else TARGETS[core].machine):
+        what = (
+            "Unicorn must have a model of"
+            if chosen == "unicorn"
+            else "QEMU must have a machine for"
+        )
+        raise EmulationError(f"{what} {core}, and has none. Leave `--emulator` out.")
     wanted = ("elftools", *(("unicorn",) if chosen == "unicorn" else ()))
     for package in wanted:
         if importlib.util.find_spec(package) is None:
@@ -185,8 +224,6 @@ def check_emulator(core: str, emulator: str | None = None) -> None:
                 "Run `pip install 'keras-tree[measure]'`."
             )
     if chosen == "qemu":
-        from deploy.emulation.qemu import find_qemu
-
         find_qemu()
 
 

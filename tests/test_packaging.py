@@ -27,3 +27,6 @@ def test_the_wheel_is_complete(tmp_path: Path) -> None:
     packages = ("keras_tree/", "quantize/", "deploy/")
     assert "deploy/boards/nano33ble.toml" in held
     assert {name for name in tracked if name.startswith(packages)} <= held
+    plain = {name for name in tracked if name.startswith("firmware_stubs/") and "/." not in name}
+    shipped = {name.split("/data/share/keras-tree/")[-1] for name in held if "/data/share/" in name}
+    assert {name for name in plain if not name.startswith("firmware_stubs/tests/")} == shipped

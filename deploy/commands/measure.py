@@ -6,7 +6,14 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.commands.usage import FITS, OVER_BUDGET, UsageError, as_usage_error, near_name
+from deploy.commands.usage import (
+    FITS,
+    OVER_BUDGET,
+    UsageError,
+    as_usage_error,
+    check_folder,
+    near_name,
+)
 
 SUMMARY = "build the C firmware, run it on an emulated core, and count"
 USAGE = "BUNDLE --core CORE [--output FILE] [options]"
@@ -71,6 +78,8 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
             + near_name(arguments.core, TARGETS, "cores")
         )
     _check_level(arguments.optimize)
+    if arguments.output is not None:
+        _check_output(arguments.output)
     problems = (
         BundleError, CodegenError, EmulationError, FirmwareSourceError, ToolchainError, OSError,
     )  # fmt: skip
@@ -98,6 +107,15 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
         say(f"\nfrom its reset vector on {booted.emulator}:")
         say("\n".join(f"  {line}" for line in booted.text.splitlines()))
     return FITS if booted.passed else OVER_BUDGET
+
+
+def _check_output(path: Path) -> None:
+    """Refuse a file that could not be written, before the work whose result goes there."""
+    if path.is_dir():
+        raise UsageError(
+            f"`--output` must be a file, '{path}' is a folder. Name a file in it: measured.json."
+        )
+    check_folder(path.absolute().parent, "--output")
 
 
 def _check_level(level: str) -> None:

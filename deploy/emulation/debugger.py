@@ -24,6 +24,9 @@ class Debugger:
 
     Args:
         path: QEMU's socket.
+
+    Raises:
+        OSError: Nobody listens there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,12 +34,17 @@ class Debugger:
         self._socket.settimeout(_TIMEOUT_SECONDS)
         try:
             self._socket.connect(str(path))
-        except OSError as error:
-            raise EmulationError(f"QEMU's debugger port must answer: {error}.") from error
+        except OSError:
+            self._socket.close()
+            raise
         self._waiting = b""
         self._breakpoints: set[int] = set()
         # Only then QEMU gives single registers.
         self._ask("qXfer:features:read:target.xml:0,ffb")
+
+    def close(self) -> None:
+        """Give the connection up."""
+        self._socket.close()
 
     def read(self, address: int, size_bytes: int) -> bytes:
         """Read memory."""

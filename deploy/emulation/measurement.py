@@ -106,7 +106,6 @@ class Measurement:
         compiler: The compiler's own words.
         optimize: Its level.
         emulator: What ran it.
-        keep_seams: Whether the plan lets a branch run alone on a trunk's output.
         tasks: By task.
         rom_sections: Bytes in flash by section.
         rom_parts: The same bytes by what they are.
@@ -122,7 +121,6 @@ class Measurement:
     compiler: str
     optimize: str
     emulator: str
-    keep_seams: bool
     tasks: dict[str, MeasuredTask]
     rom_sections: dict[str, int]
     rom_parts: tuple[RomPart, ...] = field(repr=False)

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -93,6 +94,7 @@ class QemuCore:
         self._folder = tempfile.TemporaryDirectory(prefix="keras-tree-")
         socket = Path(self._folder.name, "debugger")
         icount = ["-icount", f"shift={_SHIFT},sleep=off", "-S", "-gdb", f"unix:{socket},server=on"]
+        self._connection: Debugger | None = None
         self._process = subprocess.Popen(
             [*_command(path, target), *icount],
             stdin=subprocess.DEVNULL,
@@ -100,7 +102,7 @@ class QemuCore:
             stderr=subprocess.PIPE,
         )
         try:
-            self._debugger = self._connect(socket)
+            self._connection = self._debugger = self._connect(socket)
             self._go_to(image.addresses["main"])
         except BaseException:
             self.close()
@@ -123,6 +125,8 @@ class QemuCore:
 
     def close(self) -> None:
         """End QEMU."""
+        if self._connection is not None:
+            self._connection.close()
         self._process.kill()
         self._process.communicate()
         self._folder.cleanup()
@@ -174,7 +178,8 @@ class QemuCore:
     def _connect(self, socket: Path) -> Debugger:
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end and self._process.poll() is None:
-            if socket.exists():
+            # The socket is there a moment before QEMU listens on it.
+            with suppress(ConnectionRefusedError, FileNotFoundError):
                 return Debugger(socket)
             time.sleep(0.01)
         told = b""

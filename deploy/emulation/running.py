@@ -67,8 +67,6 @@ def run_task(
     """
     place = _Place(image, program)
     inputs, outputs = (np.ascontiguousarray(array, np.int8) for array in golden)
-    if not len(inputs):
-        raise EmulationError(f"Task '{task.name}' must have golden vectors to run, it has none.")
     runs: list[Run] = []
     for vector, (codes, expected) in enumerate(zip(inputs, outputs, strict=True)):
         core.write(place.buffer + task.input_offset, codes.tobytes())

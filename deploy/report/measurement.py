@@ -50,7 +50,8 @@ def measurement_report(measurement: Measurement, details: bool = False) -> str:
 def _task(name: str, task: MeasuredTask) -> list[str]:
     """One inference, operator by operator."""
     between = task.instructions - sum(one.instructions for one in task.operators)
-    rows = [(f"{one.node}  {one.operator}", one.instructions) for one in task.operators]
+    width = max((len(one.node) for one in task.operators), default=0)
+    rows = [(f"{one.node:{width}}  {one.operator}", one.instructions) for one in task.operators]
     spread = ""
     if task.most_instructions > task.least_instructions:
         spread = f" ({task.least_instructions:,} to {task.most_instructions:,})"
@@ -97,4 +98,5 @@ def _sections(measurement: Measurement) -> str:
 
 
 def _bytes(count: int) -> str:
-    return f"{count:>9,} B = {format_bytes(count)}"
+    said = f" = {format_bytes(count)}" if count >= 1024 else ""
+    return f"{count:>9,} B{said}"

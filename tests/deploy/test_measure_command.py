@@ -1,0 +1,106 @@
+"""`keras-tree measure`: what it prints and writes, its exit codes, and its errors."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deploy.cli import main
+from deploy.emulation.measurement import read_measurement
+from deploy.emulator import GoldenMismatchError, check_measurement
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "measure.md"
+
+
+def test_it_prints_figures_and_boots(bundle_folder, capsys):
+    arguments = ["measure", str(bundle_folder), "--core", "cortex-m4", "--boot", "--details"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "device on cortex-m4, dsp kernels" in out
+    assert "digit: vector 3 of 3 equal" in out
+    for title in ("ROM by what it holds", "ROM by node", "ROM by name", "task digit: ", "stack"):
+        assert title in out
+    assert "kt_softmax  kernel" in out
+    assert "from its reset vector on QEMU" in out
+    assert out.splitlines()[-1] == "  PASS"
+
+
+def test_the_file_is_what_check_reads(bundle_folder, device_bundle, capsys, tmp_path):
+    path = tmp_path / "measured.json"
+    arguments = ["measure", str(bundle_folder), "--core", "cortex-m0plus", "--optimize=-Os"]
+    assert main([*arguments, "--json", "--output", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert json.loads(out) == json.loads(path.read_text())  # no progress among the JSON
+    found = read_measurement(path)
+    check_measurement(found, device_bundle)
+    assert (found.core, found.isa, found.optimize) == ("cortex-m0plus", "portable", "-Os")
+
+
+def test_one_task_alone(bundle_folder, device_bundle, capsys):
+    arguments = ["measure", str(bundle_folder), "--core", "cortex-m4", "--tasks", "angle"]
+    assert main([*arguments, "--isa", "portable", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert set(data["tasks"]) == {"angle"}
+    assert set(data["nodes"]) == {"trunk", "angle"}
+    assert data["isa"] == "portable"
+
+
+def test_a_mismatch_ends_with_1(bundle_folder, capsys, monkeypatch):
+    def wrong(*arguments, **settings):
+        raise GoldenMismatchError("task 'digit', golden vector 0, element 2: expected 1")
+
+    monkeypatch.setattr("deploy.emulator.measure", wrong)
+    assert main(["measure", str(bundle_folder), "--core", "cortex-m4"]) == 1
+    assert "MISMATCH task 'digit', golden vector 0, element 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--core", "cortex-m44"], "Did you mean 'cortex-m4'?"),
+        (["--core", "cortex-m4", "--optimize=-O9"], "`--optimize` must be one of -O0, -O1"),
+        (["--core", "cortex-m4", "--tasks", "digits"], "Did you mean 'digit'?"),
+        (["--core", "rv32imc", "--emulator", "qemu"], "QEMU must have a machine for rv32imc"),
+        (["--core", "cortex-m55", "--emulator", "unicorn"], "Unicorn must have a model of cortex"),
+        (["--core", "cortex-m0plus", "--isa", "dsp"], "cortex-m0plus has no dsp instructions"),
+        (["--core", "cortex-m4", "--output", "/"], "'/' is a folder. Name a file in it"),
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments, said, bundle_folder, capsys):
+    assert main(["measure", str(bundle_folder), *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_no_compiler_is_wrong_usage(bundle_folder, capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert main(["measure", str(bundle_folder), "--core", "cortex-m4", "--compiler", "gcc"]) == 2
+    assert "arm-none-eabi-gcc must be installed" in capsys.readouterr().err
+
+
+def test_a_bundle_without_golden_vectors_cannot_be_measured(
+    device_bundle, capsys, tmp_path, monkeypatch
+):
+    task = device_bundle.tasks["digit"]
+    bare = dataclasses.replace(
+        task, golden_inputs=task.golden_inputs[:0], golden_outputs=task.golden_outputs[:0]
+    )
+    bundle = dataclasses.replace(device_bundle, tasks={**device_bundle.tasks, "digit": bare})
+    monkeypatch.setattr("quantize.bundle.Bundle.load", lambda path: bundle)
+    assert main(["measure", str(tmp_path), "--core", "cortex-m4"]) == 2
+    assert "Task 'digit' must have golden vectors" in capsys.readouterr().err
+
+
+def test_the_guide_names_every_option(capsys):
+    text = DOCS.read_text(encoding="utf-8")
+    for option in (
+        "--core",
+        "--output",
+        "--optimize",
+        "--isa",
+        "--compiler",
+        "--emulator",
+        "--boot",
+    ):
+        assert option in text
