@@ -54,9 +54,14 @@ def compile_bundle(
         )
     if tasks is not None:
         bundle = bundle.select(tasks)
-    store = ConstantStore()
-    nodes = {name: lower_node(name, node.data, store, isa) for name, node in bundle.nodes.items()}
     paths = {name: task.path for name, task in bundle.tasks.items()}
+    used = {node for path in paths.values() for node in path}
+    store = ConstantStore()
+    nodes = {
+        name: lower_node(name, node.data, store, isa)
+        for name, node in bundle.nodes.items()
+        if name in used
+    }
     plan = make_plan(nodes, paths, keep_seams)
     names = c_names(bundle.name, plan.nodes, paths)
     offered = {name: _task(name, path, plan, names) for name, path in paths.items()}

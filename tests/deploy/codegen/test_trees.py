@@ -1,5 +1,7 @@
 """Trees: paths, branches that go on from a kept seam, constants that tasks share."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,20 @@ def test_models_side_by_side_share_the_buffer(shared, build):
     for task in together.tasks:
         codes = codes_for(together, task, 5)
         assert (runner.run(task, codes) == together.run(task, codes, "tflm").reshape(5, -1)).all()
+
+
+def test_a_node_on_no_path_is_left_out(device_bundle):
+    tasks = {"digit": device_bundle.tasks["digit"]}
+    program = compile_bundle(replace(device_bundle, tasks=tasks))
+    assert list(program.nodes) == ["trunk", "digit"]
+    assert program.files == compile_bundle(device_bundle, tasks="digit").files
+
+
+def test_a_node_that_does_nothing(flatbuffer_writer, lone_bundle, assert_equal_to_tflm):
+    writer = flatbuffer_writer()
+    source, target = (writer.tensor((1, 12), "INT8", 0.1, 4) for _ in range(2))
+    shape = writer.tensor((2,), "INT32", data=np.array([1, 12], np.int32))
+    writer.operator("RESHAPE", [source, shape], [target], writer.schema.ReshapeOptionsT())
+    bundle = lone_bundle(writer.bytes([source], [target]))
+    assert compile_bundle(bundle).kernels == frozenset()
+    assert_equal_to_tflm(bundle, count=3)
