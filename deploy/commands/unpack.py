@@ -20,6 +20,7 @@ It becomes no bundle again: an image holds no golden vectors and no scores.
 EPILOG = """\
 examples:
   keras-tree unpack image.bin -o unpacked
+  keras-tree unpack dump-of-partition.bin -o unpacked
   keras-tree check unpacked/nodes/trunk.tflite --board nano33ble
 """
 
