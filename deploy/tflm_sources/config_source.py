@@ -42,7 +42,7 @@ _INT8_MACRO = """\
 """
 _RESOLVER = """\
 // Exactly the operators that the nodes have.
-#define KT_OPERATORS(ADD) \\
+#define KT_OPERATORS(each) \\
 {rows}
 
 namespace {{
@@ -125,7 +125,7 @@ def _resolver(model: Model) -> str:
         for name in model.operators
     ]
     return _RESOLVER.format(
-        rows=" \\\n".join(f"    ADD({call})" for call in calls),
+        rows=" \\\n".join(f"    each({call})" for call in calls),
         count=len(calls),
         interpreters=model.interpreter_count,
     )

@@ -36,6 +36,7 @@ static void check_arguments() {
            "an arena must be given");
     expect(kt_tflm_run(&model, 0, input, output) == KT_TFLM_ERROR_ARGUMENT,
            "a model that did not open does not run");
+    expect(kt_tflm_used_bytes(&model) == 0, "a model that did not open uses nothing");
     for (size_t offset = 1; offset < KT_TFLM_ALIGNMENT; offset++) {
         expect(kt_tflm_open(&model, &kt_model, arena + offset, KT_MODEL_ARENA_BYTES) ==
                    KT_TFLM_ERROR_ARENA_ALIGNMENT,
@@ -47,6 +48,9 @@ static void check_arguments() {
     expect(kt_tflm_open(&model, &kt_model, arena, KT_MODEL_ARENA_BYTES) == KT_TFLM_OK, "it opens");
     expect(kt_tflm_continue(&model, 0, output) == KT_TFLM_ERROR_NOT_KEPT,
            "nothing continues before anything ran");
+    expect(kt_tflm_used_bytes(&model) > KT_MODEL_COPY_BYTES &&
+               kt_tflm_used_bytes(&model) <= KT_MODEL_ARENA_BYTES,
+           "what is used lies between the copies and the arena");
     expect(kt_tflm_run(&model, KT_MODEL_TASK_COUNT, input, output) == KT_TFLM_ERROR_ARGUMENT,
            "an unknown task is refused");
     expect(kt_tflm_run(&model, 0, nullptr, output) == KT_TFLM_ERROR_ARGUMENT, "an input is needed");

@@ -90,6 +90,10 @@ TfLiteStatus MicroInterpreter::initialization_status() const {
     return kTfLiteOk;
 }
 
+size_t MicroInterpreter::arena_used_bytes() const {
+    return 1;
+}
+
 size_t MicroInterpreter::inputs_size() const {
     return 1;
 }

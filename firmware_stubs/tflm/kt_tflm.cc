@@ -259,6 +259,13 @@ kt_tflm_status_t kt_tflm_continue(kt_tflm_t *model, uint16_t task, int8_t *outpu
     return KT_TFLM_ERROR_NOT_KEPT;
 }
 
+size_t kt_tflm_used_bytes(const kt_tflm_t *model) {
+    if (!is_task(model, 0)) {
+        return 0;
+    }
+    return interpreter_at(model, 0)->arena_used_bytes() + model->config->copy_bytes;
+}
+
 const char *kt_tflm_message(kt_tflm_status_t status) {
 #if defined(KT_TFLM_NO_MESSAGES)
     (void)status;

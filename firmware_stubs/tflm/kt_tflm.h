@@ -148,6 +148,10 @@ KT_TFLM_CHECKED kt_tflm_status_t kt_tflm_run(kt_tflm_t *model, uint16_t task, co
  * with this one, or where one path at a time is allocated. */
 KT_TFLM_CHECKED kt_tflm_status_t kt_tflm_continue(kt_tflm_t *model, uint16_t task, int8_t *output);
 
+/* Bytes of the arena that are in use, copies and all: of a model that opened. While it opened it may
+ * have needed more for a moment, so a smaller arena is a trial, not a certainty. */
+size_t kt_tflm_used_bytes(const kt_tflm_t *model);
+
 /* What a status means, for people; "" where KT_TFLM_NO_MESSAGES is defined. */
 const char *kt_tflm_message(kt_tflm_status_t status);
 

@@ -4,13 +4,17 @@ import ctypes
 import importlib.util
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from deploy.board import load_board
 from deploy.footprint import rom
 from deploy.footprint.operator_memory import _ROWS
+from deploy.tflm_sources.config_source import config_source
+from deploy.tflm_sources.model import make_model
 from deploy.tflm_sources.operators import INT8_REGISTRATIONS, add_method
 from quantize.tensor_spec import TensorSpec
 
@@ -113,10 +117,26 @@ def test_a_wrong_count_of_operators_does_not_compile(tmp_path) -> None:
                        [folder, cases.ADAPTER, cases.DECLARATIONS])  # fmt: skip
 
 
+@pytest.mark.parametrize("flags", [[], ["-DCMSIS_NN"]])
+def test_every_operator_is_registered(flags, tmp_path) -> None:
+    folder = cases.write(tmp_path, cases.bundle("alone"))
+    model = make_model(cases.bundle("alone"), load_board(cases.BOARD), None, None, "all")
+    every = replace(model, operators=operators(), int8_operators=INT8_REGISTRATIONS)
+    source = folder / "kt_model_config.cc"
+    source.write_text(config_source(every))
+    cases.compiled(["g++", *cases.CPP, *cases.WARNINGS, *flags], source, tmp_path / "x.o",
+                   [folder, cases.ADAPTER, cases.DECLARATIONS])  # fmt: skip
+
+
+def operators() -> tuple[str, ...]:
+    """Every operator whose code or memory is known."""
+    measured = {name for name in rom._table().bits if not name.endswith("_INT8")}
+    return tuple(sorted(measured | set(rom._STAND_INS) | set(_ROWS)))
+
+
 def test_every_operator_that_has_a_price_has_a_method() -> None:
     header = DECLARED.read_text()
-    measured = {name for name in rom._table().bits if not name.endswith("_INT8")}
-    for name in measured | set(rom._STAND_INS) | set(_ROWS):
+    for name in operators():
         assert f" {add_method(name)}(" in header, name
     for name in INT8_REGISTRATIONS:
         assert f" Register_{name}_INT8();" in header

@@ -27,6 +27,7 @@ class MicroInterpreter {
     size_t inputs_size() const;
     size_t outputs_size() const;
     TfLiteStatus initialization_status() const;
+    size_t arena_used_bytes() const;
 
   private:
     void *state_[52];
