@@ -257,6 +257,7 @@ def test_random_networks_stay_within_the_head(seed, networks, flatbuffer_writer)
     data = networks.random_network(flatbuffer_writer(), seed)
     plan = lone_plan(data)
     assert plan.buffer_bytes <= node_arena(data, "cortex-m4", "reference").head_bytes
+    assert plan.buffer_bytes == -(-plan.least_bytes // 16) * 16
     assert_plan_holds(plan, {"net": ("net",)})
 
 
