@@ -14,7 +14,6 @@
 #define KT_DSP_H
 
 #include <stdint.h>
-#include <string.h>
 
 #include "kt_requantize.h"
 
@@ -23,12 +22,12 @@
 
 static inline uint32_t kt_read_word(const void *codes) {
     uint32_t word;
-    memcpy(&word, codes, sizeof word);
+    __builtin_memcpy(&word, codes, sizeof word); /* one instruction, even with -ffreestanding */
     return word;
 }
 
 static inline void kt_write_word(void *codes, uint32_t word) {
-    memcpy(codes, &word, sizeof word);
+    __builtin_memcpy(codes, &word, sizeof word);
 }
 
 /* Sums of four output positions, or of four channels; unsigned, because they may wrap. */
