@@ -155,12 +155,11 @@ def _in_c(bundle: Bundle, board: Board, isa: str | None) -> Firmware:
     from deploy.codegen import compile_bundle
     from deploy.firmware_folder.c_runtime import c_example, c_files, c_places
     from deploy.firmware_folder.figures import c_verdict
-    from deploy.firmware_folder.kernel_sources import default_isa, kernel_files
+    from deploy.firmware_folder.kernel_sources import default_isa
     from deploy.firmware_folder.readme import c_figure_notes
 
     program = compile_bundle(bundle, isa=isa or default_isa(board.core))
-    kernels = kernel_files(program.kernels, program.isa)
-    verdict = c_verdict(bundle, board, program, len(kernels))
+    verdict = c_verdict(bundle, board, program)
     first = next(iter(program.tasks.values()))
     rest = [task for task in list(program.tasks.values())[1:] if task.continues]
     places = {

@@ -83,8 +83,8 @@ def c_places(program: CProgram) -> Mapping[str, str]:
         "DEFINES_CMAKE": "\n".join(cmake) + "\n",
         "DEFINES_TOLD": "",
         "HOST_MODEL": f"\n# {_STAND_IN}\n$(BUILD)/host/kt_model.o: FLAGS += -D{define}\n",
-        "HOST_KERNELS": f"There the portable kernels stand in for the {program.isa} kernels: they "
-        "take the same arguments and give the same bytes.",
+        "HOST_KERNELS": f" There the portable kernels stand in for the {program.isa} kernels: "
+        "they take the same arguments and give the same bytes.",
     }
 
 

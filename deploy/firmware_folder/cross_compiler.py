@@ -29,12 +29,10 @@ class CrossCompiler:
     Args:
         prefix: Such as "arm-none-eabi"; the C compiler is "<prefix>-gcc".
         flags: What it needs to know of the core.
-        system_processor: What CMake calls the processor.
     """
 
     prefix: str
     flags: tuple[str, ...]
-    system_processor: str
 
 
 def cross_compiler(board: Board) -> CrossCompiler:
@@ -42,8 +40,8 @@ def cross_compiler(board: Board) -> CrossCompiler:
     if board.core.startswith("cortex-m"):
         unit = _FLOAT_UNITS.get((board.core, board.fpu))
         floats = ("-mfloat-abi=hard", f"-mfpu={unit}") if unit else ("-mfloat-abi=soft",)
-        return CrossCompiler("arm-none-eabi", ("-mthumb", f"-mcpu={board.core}", *floats), "arm")
+        return CrossCompiler("arm-none-eabi", ("-mthumb", f"-mcpu={board.core}", *floats))
     if board.core in _XTENSA:
-        return CrossCompiler(_XTENSA[board.core], ("-mlongcalls",), "xtensa")
+        return CrossCompiler(_XTENSA[board.core], ("-mlongcalls",))
     abi = "ilp32d" if board.core == "rv32gc" else _ABI[board.fpu]
-    return CrossCompiler("riscv64-unknown-elf", (f"-march={board.core}", f"-mabi={abi}"), "riscv")
+    return CrossCompiler("riscv64-unknown-elf", (f"-march={board.core}", f"-mabi={abi}"))

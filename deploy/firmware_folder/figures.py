@@ -6,20 +6,22 @@ are known to the byte, because they were just laid out; code is bounded from abo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from deploy.board import Board
 from deploy.budget import judge
 from deploy.codegen import CProgram
+from deploy.firmware_folder.kernel_code import most_code_bytes
+from deploy.firmware_folder.kernel_sources import kernel_files
 from deploy.report import phrases
 from deploy.units import format_bytes
 from deploy.usage import Part, Usage
 from deploy.verdict import BudgetReport, Check, Verdict
-from quantize.bundle import Bundle
+from quantize.bundle import Bundle, BundleTask
 
 __all__ = [
-    "MOST_BYTES_PER_FILE",
     "c_verdict",
     "figure_rows",
     "free_bytes",
@@ -27,9 +29,8 @@ __all__ = [
     "verdict_line",
 ]
 
-MOST_BYTES_PER_FILE = 4096
-"""More than any file of kernels takes on any core, compiled with -O2; held by a test."""
-_BYTES_PER_CALL = 40  # seven arguments, each by a load, a pointer to it, and the call
+_CALL = re.compile(r"^    kt_\w+\(|^void kt_", re.MULTILINE)
+_TASK_BYTES = 40  # kt_model_task_t on a 32-bit core
 
 
 def tflm_verdict(bundle: Bundle, board: Board, kernels: str | None, allocate: str) -> Verdict:
@@ -41,20 +42,21 @@ def tflm_verdict(bundle: Bundle, board: Board, kernels: str | None, allocate: st
     return judge(bundle, Check(board.name, board, kernels=kernels, allocate=allocate))
 
 
-def c_verdict(bundle: Bundle, board: Board, program: CProgram, kernel_files: int) -> Verdict:
+def c_verdict(bundle: Bundle, board: Board, program: CProgram) -> Verdict:
     """The same for a program in plain C.
 
     Args:
         bundle: What was compiled.
         board: The board.
         program: What it was compiled to.
-        kernel_files: Files of kernels for the board's instruction set.
     """
-    calls = program.files["kt_model.c"].count("(buffer") + len(program.kernels)
-    code_bytes = kernel_files * MOST_BYTES_PER_FILE + calls * _BYTES_PER_CALL
+    calls = len(_CALL.findall(program.files["kt_model.c"]))
+    files = kernel_files(program.kernels, program.isa, for_host=False)
+    code_bytes = most_code_bytes(files, calls, board)
     rom = (
         Part("constants", "runtime", program.stored_bytes),
         Part("parameters of kernels", "runtime", program.parameter_bytes),
+        Part("names and labels", "runtime", sum(map(_names_bytes, bundle.tasks.values()))),
         Part("code, at most", "runtime", code_bytes),
     )
     total = sum(part.size_bytes for part in rom)
@@ -69,6 +71,13 @@ def c_verdict(bundle: Bundle, board: Board, program: CProgram, kernel_files: int
         next_steps=(),
         notes=(),
     )
+
+
+def _names_bytes(task: BundleTask) -> int:
+    """A task's row in the table of tasks, its name and its labels, on a 32-bit core."""
+    texts = [task.name, *task.labels]
+    strings = sum(len(text.encode()) + 1 for text in texts)
+    return _TASK_BYTES + strings + 4 * len(task.labels)
 
 
 def verdict_line(verdict: Verdict) -> str:

@@ -55,18 +55,20 @@ def default_isa(core: str) -> str:
     return next(isa for isa in instruction_sets(core) if isa in there)
 
 
-def kernel_files(functions: Iterable[str], isa: str) -> tuple[str, ...]:
+def kernel_files(functions: Iterable[str], isa: str, for_host: bool = True) -> tuple[str, ...]:
     """The C files that define `functions` and what these call, sorted.
 
     Args:
         functions: Kernels that a program calls.
-        isa: Its instruction set. The portable kernels are always among the files: they stand in
-            for the others where the self-test runs on a host.
+        isa: Its instruction set.
+        for_host: Add the portable kernels, which stand in for the others where the self-test runs
+            on a host.
 
     Returns:
         Names within `firmware_stubs/src`.
     """
-    sources = [one for one in _sources(firmware_folder()) if one.isa in ("", "portable", isa)]
+    isas = ("", "portable", isa) if for_host else ("", isa)
+    sources = [one for one in _sources(firmware_folder()) if one.isa in isas]
     wanted, chosen = set(functions), set[str]()
     while True:
         found = [one for one in sources if one.name not in chosen and one.defines & wanted]

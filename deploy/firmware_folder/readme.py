@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from deploy.firmware_folder.figures import MOST_BYTES_PER_FILE, figure_rows, free_bytes
+from deploy.firmware_folder.figures import figure_rows, free_bytes
 from deploy.firmware_folder.folder import MARKER
 from deploy.firmware_folder.templates import markdown_table, one_line
 from deploy.report import phrases
@@ -60,13 +60,12 @@ def readme_places(bundle: Bundle, verdict: Verdict, files: Mapping[str, bytes]) 
 
 def c_figure_notes(verdict: Verdict, shared_bytes: int) -> str:
     """Where the figures of the C runtime come from."""
-    code = f"{MOST_BYTES_PER_FILE:,} bytes for each file of kernels"
     stored = f" Storing equal arrays once saves {shared_bytes:,} bytes." if shared_bytes else ""
     found = verdict.footprint
     return (
         f"{_room(verdict)} The buffer, the constants and the parameters are exact. Code is a bound "
-        f"from above, {code} and 40 for each call; `keras-tree measure` counts it, and the stack "
-        f"and the instructions.{stored} On TensorFlow Lite Micro the same tasks take "
+        "from above; `keras-tree measure` counts it, and the stack and the "
+        f"instructions.{stored} On TensorFlow Lite Micro the same tasks take "
         f"{found.rom_bytes:,} bytes of ROM and {found.ram_bytes:,} of RAM (`keras-tree check`)."
     )
 
