@@ -16,6 +16,14 @@ from deploy.footprint.image import ImageError, read_image, refuse_other_machine
 from deploy.footprint.ram import RamError
 from deploy.footprint.rom import RomError
 from deploy.lint import lint
+from deploy.measured import (
+    Measurement,
+    MeasurementError,
+    measured_of,
+    ram_parts,
+    rom_parts,
+    run_note,
+)
 from deploy.next_steps import next_steps
 from deploy.units import format_bytes
 from deploy.usage import Part, Timing, Usage
@@ -86,49 +94,86 @@ def judge(bundle: Bundle, one: Check, earlier: BaselineCheck | None = None) -> V
     _refuse_impossible_limits(one)
     try:
         found = footprint(bundle, one.board, one.tasks, one.kernels, one.allocate)
-        rom = _rom_usage(one, found, earlier)
-    except (CoreError, RomError, RamError, ImageError) as error:
+        measurement = _measurement(bundle, one)
+        rom = _rom_usage(one, found, measurement, earlier)
+    except (CoreError, RomError, RamError, ImageError, MeasurementError) as error:
         raise BudgetError(f"Check '{one.name}': {error}") from error
-    ram, time = _ram_usage(one, found, earlier), _timing(one, found, earlier)
+    ram = _ram_usage(one, found, measurement, earlier)
+    notes = (*_limit_notes(one), *found.notes)
+    if measurement is not None:
+        # Steps are tried with estimates, and times are of another runtime.
+        notes = (run_note(measurement), *notes)
+        return Verdict(one, bundle, found, rom, ram, None, (), notes, earlier)
+    time = _timing(one, found, earlier)
     within = rom.fits and ram.fits and (time is None or time.fits)
     steps = () if within else next_steps(bundle, one, found, rom, ram, time)
-    notes = (*_limit_notes(one), *found.notes)
     return Verdict(one, bundle, found, rom, ram, time, steps, notes, earlier)
 
 
-def _rom_usage(one: Check, found: Footprint, earlier: BaselineCheck | None) -> Usage:
-    """Flash: every node, the runtime's core, the kernels, and the reserve; or a linked image."""
+def _measurement(bundle: Bundle, one: Check) -> Measurement | None:
+    """What was measured of the check's tasks; None where nothing is named."""
+    if one.measured is None:
+        return None
+    if one.image is not None or one.latency_limit_us is not None:
+        other = "image" if one.image is not None else "latency"
+        raise MeasurementError(
+            f"`measured` gives ROM, RAM and instructions of the plain-C runtime, received "
+            f"`{other}` besides. Give one of them: an image has its own ROM, and instructions are "
+            "no time."
+        )
+    chosen = bundle if one.tasks is None else bundle.select(one.tasks)
+    return measured_of(one.measured, chosen, one.board.core)
+
+
+def _rom_usage(
+    one: Check,
+    found: Footprint,
+    measurement: Measurement | None,
+    earlier: BaselineCheck | None,
+) -> Usage:
+    """Flash against its limit: estimated, read from an image, or measured."""
     limit = one.rom_limit_bytes
     usable = one.board.rom_slot_bytes if limit is None else limit
-    if one.image is not None:
-        image = read_image(one.image)
-        refuse_other_machine(image, one.image, one.board.core)
-        sections = image.rom_sections
-        parts = tuple(Part(name, "image", size) for name, size in sections.items())
-        band = (0.0, 0.0)
-    else:
-        parts = (
-            *(Part(node.name, "nodes", node.rom_bytes) for node in found.nodes.values()),
-            Part("runtime core", "runtime", found.runtime.core_bytes),
-            Part("kernels", "runtime", found.runtime.kernel_bytes),
-            *_reserve(one.reserve_rom_bytes),
-        )
-        band = found.rom_error_percent
     return Usage(
         "ROM",
         usable,
         limit is not None,
-        parts,
-        band,
+        _rom_parts(one, found, measurement),
+        (0.0, 0.0) if one.has_own_rom else found.rom_error_percent,
         round(one.margin.of(usable)),
         None if earlier is None else earlier.rom_bytes,
         _allowed(one, "rom", None if earlier is None else earlier.rom_bytes),
     )
 
 
-def _ram_usage(one: Check, found: Footprint, earlier: BaselineCheck | None) -> Usage:
-    """RAM: every cause of the footprint, and the reserve."""
-    parts = [Part(name, "arena", size) for name, size in found.ram_parts.items()]
+def _rom_parts(one: Check, found: Footprint, measurement: Measurement | None) -> tuple[Part, ...]:
+    """Sections of an image; or what was measured, or nodes, core and kernels, and the reserve."""
+    if one.image is not None:
+        image = read_image(one.image)
+        refuse_other_machine(image, one.image, one.board.core)
+        return tuple(Part(name, "image", size) for name, size in image.rom_sections.items())
+    if measurement is not None:
+        return (*rom_parts(measurement), *_reserve(one.reserve_rom_bytes))
+    return (
+        *(Part(node.name, "nodes", node.rom_bytes) for node in found.nodes.values()),
+        Part("runtime core", "runtime", found.runtime.core_bytes),
+        Part("kernels", "runtime", found.runtime.kernel_bytes),
+        *_reserve(one.reserve_rom_bytes),
+    )
+
+
+def _ram_usage(
+    one: Check,
+    found: Footprint,
+    measurement: Measurement | None,
+    earlier: BaselineCheck | None,
+) -> Usage:
+    """RAM against its limit: every cause of the footprint, or what was measured; the reserve."""
+    parts = (
+        tuple(Part(name, "arena", size) for name, size in found.ram_parts.items())
+        if measurement is None
+        else ram_parts(measurement, one.board)
+    )
     limit = one.ram_limit_bytes
     usable = one.board.ram_bytes if limit is None else limit
     return Usage(
@@ -136,7 +181,7 @@ def _ram_usage(one: Check, found: Footprint, earlier: BaselineCheck | None) -> U
         usable,
         limit is not None,
         (*parts, *_reserve(one.ram_reserve_bytes(one.board))),
-        found.ram_error_percent,
+        found.ram_error_percent if measurement is None else (0.0, 0.0),
         round(one.margin.of(usable)),
         None if earlier is None else earlier.ram_bytes,
         _allowed(one, "ram", None if earlier is None else earlier.ram_bytes),

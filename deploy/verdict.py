@@ -43,6 +43,8 @@ class Check:
             baseline; a quantity that is missing may grow up to its limit.
         allocate: "all": every path lies in the arena at once; "one": only the path that runs.
         image: A linked firmware image (ELF) whose ROM counts instead of the estimate, or None.
+        measured: What `keras-tree measure` found of the plain-C runtime on the board's core, whose
+            ROM and RAM count instead of the estimates, or None.
         file: The budget file that the check stands in, or None.
         lines: Lines of that file, from 1, by key ("check", "rom", "ram", "latency",
             "allow_growth"); "check" is always there.
@@ -62,8 +64,14 @@ class Check:
     allow_growth: Mapping[str, Allowance] = field(default_factory=dict)
     allocate: str = "all"
     image: Path | None = None
+    measured: Path | None = None
     file: Path | None = None
     lines: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_own_rom(self) -> bool:
+        """Whether ROM is that of an image or a measurement, and no estimate."""
+        return self.image is not None or self.measured is not None
 
     def ram_reserve_bytes(self, board: Board) -> int:
         """RAM that the rest of the firmware takes on `board`, its code included where that is."""

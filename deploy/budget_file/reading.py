@@ -31,6 +31,7 @@ USE_KEYS = ("use", "name", *_LIMITS, *_OVERRIDES)
 OWN_KEYS = ("latency", "kernels", *FIELDS)
 CHECK_KEYS = (
     "name", "bundle", "board", "tasks", *_LIMITS, "margin", "allow_growth", "allocate", "image",
+    "measured",
 )  # fmt: skip
 # What a finding may point at, and the keys that say it; the last of them that is there counts.
 _WITH_LINES = {
@@ -225,8 +226,9 @@ class _Reader:
                 settings["bundle"] = bundle
                 if "name" not in table:
                     settings["name"] = f"{bundle} on {base.name}"
-        if "image" in table:
-            settings["image"] = self._path(table.text("image"))
+        for key in ("image", "measured"):
+            if key in table:
+                settings[key] = self._path(table.text(key))
         own = {"check": self.lines.of(*table.place), **self._lines(table)}
         return replace(base, **settings, tasks=table.tasks(), lines={**base.lines, **own})
 

@@ -173,6 +173,7 @@ def _check_examples(use: str, verdict: Verdict) -> list[str]:
         f"# board = {_quoted(use)}",
         f"# tasks = [{_quoted(task)}]",
         _line('# image = "build/firmware.elf"', "ROM is read from the image that the linker wrote"),
+        _line('# measured = "measured.json"', "or ROM and RAM from `keras-tree measure`"),
         _line('# rom = "64 KiB"', "what stands here wins over the board and the project"),
         '# ram = "32 KiB"',
         '# latency = "120 ms"',

@@ -55,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--image", type=Path, metavar="ELF", help="a linked firmware, whose ROM counts instead"
     )
+    what.add_argument(
+        "--measured",
+        type=Path,
+        metavar="FILE",
+        help="what `keras-tree measure --output` found of the plain-C runtime counts instead",
+    )
     what.add_argument("--config", type=Path, metavar="FILE", help="the budget file to read")
     what.add_argument("--baseline", type=Path, metavar="FILE", help="compare with earlier figures")
     what.add_argument("--allow-growth", metavar="SIZE", help=_GROWTH_HELP)
@@ -154,7 +160,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {
         key: parse_bytes(text, option) for key, (option, text) in sizes.items() if text is not None
     }
-    for key in ("kernels", "allocate", "image"):
+    for key in ("kernels", "allocate", "image", "measured"):
         if getattr(arguments, key) is not None:
             settings[key] = getattr(arguments, key)
     if arguments.latency is not None:

@@ -28,6 +28,7 @@ def check_as_dict(verdict: Verdict) -> dict[str, Any]:
         "grew_too_much": verdict.grew_too_much,
         "margin": one.margin.text,
         "image": None if one.image is None else one.image.as_posix(),
+        "measured": None if one.measured is None else one.measured.as_posix(),
         "board": _board(one.board),
         "kernels": found.kernels,
         "runtime_basis": found.runtime.basis,

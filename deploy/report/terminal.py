@@ -82,6 +82,7 @@ def _explanation(
         ("board", board),
         ("tasks", ", ".join(verdict.check.tasks or ())),
         ("image", "" if verdict.check.image is None else verdict.check.image.as_posix()),
+        ("measured", "" if verdict.check.measured is None else verdict.check.measured.as_posix()),
     ):
         yield from _labelled(label, text, width, paint, "heading")
     for name, quantity in phrases.quantities(verdict):
@@ -124,7 +125,7 @@ def _sums(verdict: Verdict, width: int, paint: Paint) -> Iterator[str]:
     for usage in (verdict.rom, verdict.ram):
         yield from _labelled(usage.memory, _of_limit(verdict, usage), width, paint, "heading")
         yield from _labelled("", _sum(phrases.parts(usage)), width, paint, "heading")
-        if usage.memory == "ROM" and verdict.check.image is None:
+        if usage.memory == "ROM" and not verdict.check.has_own_rom:
             operators = _joined(phrases.kernels_by_operator(verdict.footprint))
             yield from _labelled("", f"kernels: {operators}", width, paint, "heading")
     if verdict.time is not None:
