@@ -150,7 +150,14 @@ def test_it_loads_no_tensorflow(bundle_folder, tmp_path):
 
 def test_the_commands_of_the_guide_run(bundle_folder, tmp_path):
     shutil.copytree(bundle_folder, tmp_path / "build" / "bundle")
-    here = f'export PATH="{Path(sys.executable).parent}:$PATH"; cd "{tmp_path}"'
+    program = tmp_path / "bin" / "keras-tree"
+    program.parent.mkdir()
+    root = GUIDE.parents[1]
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH="{root}" exec "{sys.executable}" -m deploy.cli "$@"\n'
+    )
+    program.chmod(0o755)
+    here = f'export PATH="{program.parent}:$PATH"; cd "{tmp_path}"'
     commands = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
     assert len(commands) >= 4
     for text in commands:

@@ -1,4 +1,4 @@
-"""What the tests of a firmware folder call: make, CMake, compilers; a failure shows their output."""
+"""What the tests of a firmware folder call: make, CMake, compilers; failures show what they say."""
 
 import shutil
 import subprocess
