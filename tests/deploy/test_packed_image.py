@@ -169,6 +169,23 @@ def test_a_branch_of_the_only_task_begins_behind_the_trunk(device_bundle) -> Non
     assert [node.data is None for node in branch.nodes] == [True, False]
 
 
+def test_a_branch_carries_nodes_that_others_share_behind_it(device_bundle) -> None:
+    """Paths may share nodes that are no prefix: what stands behind an own node is carried along."""
+    bundle = replace(
+        device_bundle,
+        tasks={
+            "digit": replace(device_bundle.tasks["digit"], path=("trunk", "angle", "digit")),
+            "other": replace(device_bundle.tasks["angle"], name="other", path=("trunk", "digit")),
+        },
+    )
+    branch = pack_branch(bundle, "digit")
+    assert [(node.name, node.data is None) for node in branch.nodes] == [
+        ("trunk", True),
+        ("angle", False),
+        ("digit", False),
+    ]
+
+
 def test_a_task_without_a_branch_of_its_own_is_refused(device_bundle) -> None:
     alone = replace(
         device_bundle,

@@ -48,7 +48,7 @@ class Core:
     """An emulated core with the loader, an image, and the full image for branches."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        import unicorn
+        unicorn = pytest.importorskip("unicorn")
         from unicorn import arm_const as arm
 
         code, self.functions = linked(name, folder)
