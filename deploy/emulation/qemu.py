@@ -91,12 +91,13 @@ class QemuCore:
     def __init__(self, path: Path, image: LinkedImage, target: Target) -> None:
         self.emulator = _version()
         self._path, self._image, self._target = path, image, target
+        command = _command(path, target)
         self._folder = tempfile.TemporaryDirectory(prefix="keras-tree-")
         socket = Path(self._folder.name, "debugger")
         icount = ["-icount", f"shift={_SHIFT},sleep=off", "-S", "-gdb", f"unix:{socket},server=on"]
         self._connection: Debugger | None = None
         self._process = subprocess.Popen(
-            [*_command(path, target), *icount],
+            [*command, *icount],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

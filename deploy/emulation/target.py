@@ -56,7 +56,9 @@ def _cortex(name: str, isa: str, fpu: str, **more: object) -> Target:
     flags.append("-mfloat-abi=hard" if fpu else "-mfloat-abi=soft")
     if fpu and fpu != "auto":
         flags.append(f"-mfpu={fpu}")
-    zig = (f"thumb-freestanding-eabi{'hf' if fpu else ''}", f"cortex_{name}")
+    # zig 0.17 leaves what these cores may be built without switched off.
+    extra = {"m33": "+dsp", "m55": "+mve+mve_fp"}.get(name, "")
+    zig = (f"thumb-freestanding-eabi{'hf' if fpu else ''}", f"cortex_{name}{extra}")
     return Target(f"cortex-{name}", isa, tuple(flags), zig, **more)  # type: ignore[arg-type]
 
 
