@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from deploy.comparison.baseline import Baseline, BaselineCheck
 from deploy.footprint import Footprint, footprint
@@ -105,8 +106,10 @@ def judge(bundle: Bundle, one: Check, earlier: BaselineCheck | None = None) -> V
         notes = (run_note(measurement), *notes)
         return Verdict(one, bundle, found, rom, ram, None, (), notes, earlier)
     time = _timing(one, found, earlier)
+    # Steps are tried with estimates, which say nothing of an image's bytes.
+    tried_rom = replace(rom, parts=()) if one.image is not None else rom
     within = rom.fits and ram.fits and (time is None or time.fits)
-    steps = () if within else next_steps(bundle, one, found, rom, ram, time)
+    steps = () if within else next_steps(bundle, one, found, tried_rom, ram, time)
     return Verdict(one, bundle, found, rom, ram, time, steps, notes, earlier)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from deploy.board import board_names, load_board
 from deploy.footprint import Footprint, footprint
-from deploy.footprint.cores import KERNEL_SETS, CoreError
+from deploy.footprint.cores import KERNEL_SETS, CoreError, default_kernels
+from deploy.footprint.latency import latency
 from deploy.lint.kernel_code import NEEDED_OPERATORS, SUBSTITUTES, freed_bytes, operators_of
 from deploy.units import format_bytes, format_microseconds
 
@@ -183,13 +185,34 @@ def _board_that_fits(bundle: Bundle, one: Check, rom: Usage, ram: Usage) -> Iter
         core = (board.core, board.fpu, board.runs_from_ram)
         if core not in seen:
             try:
-                after = footprint(bundle, board, one.tasks, one.kernels, one.allocate)
+                after = _priced(_Same(bundle), _Same(board), one.tasks, one.kernels, one.allocate)
             except CoreError:  # the check's kernels are not made for it
                 continue
             seen[core] = _with_reserves(one, board, after)
         if _is_enough(one, board, *seen[core]):
             yield Step("both", f"take a larger board: {board.name}", 0, True)
             return
+
+
+class _Same:
+    """A value that equals itself alone, so that what was found for it is found once."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+@lru_cache(maxsize=256)
+def _priced(
+    bundle: _Same, board: _Same, tasks: tuple[str, ...] | None, kernels: str | None, allocate: str
+) -> Footprint:
+    """A footprint; many checks of one run try the same boards."""
+    return footprint(bundle.value, board.value, tasks, kernels, allocate)
 
 
 def _with_reserves(one: Check, board: Board, found: Footprint) -> tuple[int, int]:
@@ -222,9 +245,13 @@ def _faster(bundle: Bundle, one: Check, time: Timing) -> Iterator[Step]:
     )
     usable_us = (time.limit_us or 0.0) - time.margin_us
     boards = sorted(map(load_board, board_names()), key=lambda b: (b.clock_hz, b.rom_slot_bytes))
+    path = {name: bundle.nodes[name] for name in time.latency.by_node}
     for board in boards:
         try:
-            after = footprint(bundle, board, one.tasks, one.kernels, one.allocate)
+            alone = latency(path, board, one.kernels or default_kernels(board.core))
+            if alone is None or alone.microseconds > usable_us:
+                continue
+            after = _priced(_Same(bundle), _Same(board), one.tasks, one.kernels, one.allocate)
         except CoreError:  # the check's kernels are not made for it
             continue
         slowest = after.slowest_task
