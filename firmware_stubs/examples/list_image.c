@@ -50,7 +50,7 @@ static void list_task(const kt_bundle_t *bundle, uint16_t index) {
 
 int main(int argc, char **argv) {
     static kt_bundle_t bundle;
-    void *memory;
+    void *memory = NULL;
     size_t length = 0;
     const uint8_t *image = argc == 2 ? read_file(argv[1], &length, &memory) : NULL;
     kt_status_t status;

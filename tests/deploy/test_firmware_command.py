@@ -1,5 +1,6 @@
 """`keras-tree firmware`: what it writes and says, what it refuses, and its guide."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -120,11 +121,32 @@ def test_a_foreign_folder_is_refused_before_any_work(call, bundle_folder, tmp_pa
     assert (code, "is a file" in wrong) == (2, True)
 
 
-def test_a_model_that_c_cannot_do_is_told_of_tflm(call, tmp_path):
+def test_an_operator_that_c_lacks_is_told_of_tflm(call, bundle_folder, tmp_path, monkeypatch):
+    from deploy.codegen.lowering.node import LOWERINGS
+
+    monkeypatch.delitem(LOWERINGS, "SOFTMAX")
+    given = (bundle_folder, "--board", "nano33ble", "--out", tmp_path / "fw")
+    code, _, wrong = call(*given)
+    assert (code, "SOFTMAX" in wrong, "--runtime tflm" in wrong) == (2, True, True)
+    assert not (tmp_path / "fw").exists()
+    assert call(*given, "--runtime", "tflm")[0] == 0
+
+
+def test_what_is_no_model_is_refused(call, tmp_path):
     model = tmp_path / "no.tflite"
     model.write_bytes(b"no model")
     code, _, wrong = call(model, "--board", "nano33ble", "--out", tmp_path / "fw")
     assert (code, "A .tflite file is expected" in wrong) == (2, True)
+
+
+def test_two_processes_write_the_same_bytes(bundle_folder, tmp_path):
+    for seed in ("1", "2"):
+        words = ["firmware", str(bundle_folder), "--board", "pico", "--out", str(tmp_path / seed)]
+        code = f"from deploy.cli import main\nmain({words!r})"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    first, second = ((tmp_path / seed / MARKER).read_bytes() for seed in ("1", "2"))
+    assert first == second
 
 
 def test_the_choices_are_those_of_the_module():
