@@ -20,14 +20,21 @@ def _dsp_columns(sizes: Sizes) -> int:
     """Four widened columns, and one more of codes (kt_conv_dsp.c)."""
     depth = sizes["in_c"] // sizes["groups"]
     quads = -(-sizes["kernel_h"] * sizes["kernel_w"] * depth // 4)
-    return 32 * quads + (4 * quads if depth % 4 else 0)
+    return _beyond_stack(32 * quads + (4 * quads if depth % 4 else 0))
 
 
 def _dsp_strip(sizes: Sizes) -> int:
-    """Pairs of weights, twice, and of a strip of the input (kt_depthwise_dsp.c)."""
+    """Pairs of weights, in one set or two, and of a strip of the input (kt_depthwise_dsp.c)."""
     width = min(8, sizes["out_w"]) if sizes["dilation_w"] == 1 else 1
     columns = (width - 1) * sizes["stride_w"] + sizes["kernel_w"]
-    return 16 * -(-sizes["kernel_h"] // 2) * (2 * sizes["kernel_w"] + columns)
+    is_double = sizes["stride_h"] == sizes["dilation_h"] == 1 and sizes["kernel_h"] % 2 == 1
+    weights = (1 + is_double) * sizes["kernel_w"]
+    return _beyond_stack(16 * -(-sizes["kernel_h"] // 2) * (weights + columns))
+
+
+def _beyond_stack(size: int) -> int:
+    """0 where the kernel takes it from the stack (KT_STACK_WORDS in kt_dsp.h)."""
+    return size if size > 1152 else 0
 
 
 def _mve_windows(sizes: Sizes) -> int:
@@ -45,7 +52,7 @@ _FORMULAS: dict[str, dict[str, Callable[[Sizes], int]]] = {
     "portable": {},
     "dsp": {
         "kt_conv2d": _dsp_columns,
-        "kt_conv2d_1x1": lambda sizes: 32 * -(-sizes["in_c"] // 4),
+        "kt_conv2d_1x1": lambda sizes: _beyond_stack(32 * -(-sizes["in_c"] // 4)),
         "kt_depthwise_conv2d": _dsp_strip,
     },
     "mve": {"kt_conv2d": _mve_windows, "kt_depthwise_conv2d": _mve_spread_windows},

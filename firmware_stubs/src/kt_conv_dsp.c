@@ -3,9 +3,9 @@
  * are widened into a column of `scratch`, once for all output channels; then every word of weights
  * is loaded and widened once for sixteen products.
  *
- * Scratch, in bytes, with quads = (kernel_h * kernel_w * in_c / groups + 3) / 4:
- *     kt_conv2d      32 * quads, and 4 * quads more where in_c / groups is no multiple of 4
- *     kt_conv2d_1x1  32 * quads
+ * Scratch, in bytes, or NULL where that is at most 4 * KT_STACK_WORDS; with quads = (kernel_h *
+ * kernel_w * in_c / groups + 3) / 4: kt_conv2d      32 * quads, and 4 * quads more where in_c /
+ * groups is no multiple of 4 kt_conv2d_1x1  32 * quads
  *
  * All that four positions see is read before any of them is written.
  */
@@ -211,11 +211,12 @@ static void kt_put_window(const kt_conv2d_t *op, kt_target_t target, const int8_
     }
 }
 
-void kt_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void *scratch) {
+KT_RARE static void kt_conv2d_with(const kt_conv2d_t *op, const int8_t *input, int8_t *output,
+                                   uint32_t *scratch) {
     const int32_t depth = op->in_c / op->groups, per_group = op->out_c / op->groups;
     const int32_t count = op->kernel_h * op->kernel_w * depth, quads = (count + 3) >> 2;
     const int32_t pixels = op->out_h * op->out_w;
-    kt_columns_t columns = {(uint32_t *)scratch, count, 4};
+    kt_columns_t columns = {scratch, count, 4};
     int8_t *stage = depth % 4 != 0 ? (int8_t *)(columns.words + 8 * quads) : 0;
     for (int32_t pixel = 0; pixel < pixels; pixel += 4, output += 4 * op->out_c) {
         columns.pixels = pixels - pixel < 4 ? pixels - pixel : 4;
@@ -234,9 +235,23 @@ void kt_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void 
     }
 }
 
-void kt_conv2d_1x1(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void *scratch) {
+KT_RARE static void kt_conv2d_on_stack(const kt_conv2d_t *op, const int8_t *input, int8_t *output) {
+    uint32_t scratch[KT_STACK_WORDS];
+    kt_conv2d_with(op, input, output, scratch);
+}
+
+void kt_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void *scratch) {
+    if (scratch != 0) {
+        kt_conv2d_with(op, input, output, (uint32_t *)scratch);
+    } else {
+        kt_conv2d_on_stack(op, input, output);
+    }
+}
+
+KT_RARE static void kt_conv2d_1x1_with(const kt_conv2d_t *op, const int8_t *input, int8_t *output,
+                                       uint32_t *scratch) {
     const int32_t count = op->in_c, whole = count & ~3, pixels = op->out_h * op->out_w;
-    kt_columns_t columns = {(uint32_t *)scratch, count, 4};
+    kt_columns_t columns = {scratch, count, 4};
     for (int32_t pixel = 0; pixel < pixels; pixel += 4, output += 4 * op->out_c) {
         columns.pixels = pixels - pixel < 4 ? pixels - pixel : 4;
         for (int32_t i = 0; i < columns.pixels; i++, input += count) {
@@ -246,6 +261,20 @@ void kt_conv2d_1x1(const kt_conv2d_t *op, const int8_t *input, int8_t *output, v
             }
         }
         kt_channels(op, &columns, 0, op->out_c, output);
+    }
+}
+
+KT_RARE static void kt_conv2d_1x1_on_stack(const kt_conv2d_t *op, const int8_t *input,
+                                           int8_t *output) {
+    uint32_t scratch[KT_STACK_WORDS];
+    kt_conv2d_1x1_with(op, input, output, scratch);
+}
+
+void kt_conv2d_1x1(const kt_conv2d_t *op, const int8_t *input, int8_t *output, void *scratch) {
+    if (scratch != 0) {
+        kt_conv2d_1x1_with(op, input, output, (uint32_t *)scratch);
+    } else {
+        kt_conv2d_1x1_on_stack(op, input, output);
     }
 }
 

@@ -6,8 +6,10 @@
  * An odd kernel height leaves half a pair over. Where the next output row lies one row below, it
  * reads the same pairs with the weights moved down by one tap: two output rows for one strip.
  *
- * Scratch, in bytes, with pairs = (kernel_h + 1) / 2 and span = 8, or 1 where dilation_w > 1:
- *     16 * pairs * (2 * kernel_w + (min(span, out_w) - 1) * stride_w + kernel_w)
+ * Scratch, in bytes, or NULL where that is at most 4 * KT_STACK_WORDS: with
+ * pairs = (kernel_h + 1) / 2, span = 8, or 1 where dilation_w > 1, and sets = 2 where stride_h and
+ * dilation_h are 1 and kernel_h is odd, else 1:
+ *     16 * pairs * (sets * kernel_w + (min(span, out_w) - 1) * stride_w + kernel_w)
  *
  * Outputs are written in blocks of rows: as many rows as have about 48 positions, at least two.
  * Once a block is begun, no input row above its first window is read any more.
@@ -224,16 +226,31 @@ static void kt_put_block(const kt_conv2d_t *op, const kt_group_t *group, int32_t
     }
 }
 
-void kt_depthwise_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output,
-                         void *scratch) {
+KT_RARE static void kt_depthwise_conv2d_with(const kt_conv2d_t *op, const int8_t *input,
+                                             int8_t *output, uint32_t *scratch) {
     const int32_t block = op->out_w < KT_BLOCK / 2 ? KT_BLOCK / op->out_w & ~1 : 2;
     for (int32_t start = 0; start < op->out_h; start += block) {
         const int32_t end = start + block < op->out_h ? start + block : op->out_h;
         for (int32_t channel = 0; channel < op->out_c; channel += 4) {
             kt_group_t group;
             kt_set_group(&group, op, channel);
-            kt_put_block(op, &group, start, end, input, output, (uint32_t *)scratch);
+            kt_put_block(op, &group, start, end, input, output, scratch);
         }
+    }
+}
+
+KT_RARE static void kt_depthwise_conv2d_on_stack(const kt_conv2d_t *op, const int8_t *input,
+                                                 int8_t *output) {
+    uint32_t scratch[KT_STACK_WORDS];
+    kt_depthwise_conv2d_with(op, input, output, scratch);
+}
+
+void kt_depthwise_conv2d(const kt_conv2d_t *op, const int8_t *input, int8_t *output,
+                         void *scratch) {
+    if (scratch != 0) {
+        kt_depthwise_conv2d_with(op, input, output, (uint32_t *)scratch);
+    } else {
+        kt_depthwise_conv2d_on_stack(op, input, output);
     }
 }
 

@@ -20,6 +20,9 @@
 /* What is hardly ever called is not worth a copy in each caller. */
 #define KT_RARE __attribute__((noinline, unused))
 
+/* A kernel that is given no scratch memory takes this much from the stack, where it is enough. */
+enum { KT_STACK_WORDS = 1152 / 4 };
+
 static inline uint32_t kt_read_word(const void *codes) {
     uint32_t word;
     __builtin_memcpy(&word, codes, sizeof word); /* one instruction, even with -ffreestanding */

@@ -118,15 +118,16 @@ static kt_fully_connected_t kt_rows(const kt_conv2d_t *op) {
 /* What SysTick counted while the kernel ran. */
 static uint32_t kt_run(const kt_case_t *test, const kt_conv2d_t *op) {
     const kt_fully_connected_t rows = kt_rows(op);
+    void *memory = test->scratch_bytes > 0 ? scratch : 0;
     const uint32_t start = kt_ticks();
     if (test->kind == KT_CONV) {
-        kt_conv2d(op, input, output, scratch);
+        kt_conv2d(op, input, output, memory);
     } else if (test->kind == KT_CONV_1X1) {
-        kt_conv2d_1x1(op, input, output, scratch);
+        kt_conv2d_1x1(op, input, output, memory);
     } else if (test->kind == KT_DEPTHWISE) {
-        kt_depthwise_conv2d(op, input, output, scratch);
+        kt_depthwise_conv2d(op, input, output, memory);
     } else {
-        kt_fully_connected(&rows, input, output, scratch);
+        kt_fully_connected(&rows, input, output, memory);
     }
     return (start - kt_ticks()) & 0xffffffU;
 }
