@@ -7,6 +7,7 @@ over its path, and a node's bytes shared out among its users sum to the ROM. The
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -16,7 +17,7 @@ from deploy.footprint.cores import default_kernels, measured_core
 from deploy.footprint.footprint import Footprint, NodeFootprint, TaskFootprint
 from deploy.footprint.latency import latency
 from deploy.footprint.latency_instructions import instructions
-from deploy.footprint.outside import outside_arena_bytes
+from deploy.footprint.outside import STACK_ERROR_PERCENT, outside_arena_bytes
 from deploy.footprint.ram import (
     NodeRam,
     node_ram,
@@ -30,6 +31,8 @@ from quantize.bundle import Bundle, BundleTask, Node
 # The correction of a recording rounds each operator's data by itself: some bytes in any node.
 _DIFFERENCE_TO_REPORT_PERCENT = 2.0
 _DIFFERENCE_TO_REPORT_BYTES = 64
+_PROGRAM = "the program, copied into RAM"
+_EXACT = dict.fromkeys(("interpreters", "operator resolver", "globals"), (0.0, 0.0))
 
 
 def footprint(
@@ -78,7 +81,7 @@ def footprint(
         else _one_path_parts(rams, paths, runtime, board, kernels)
     )
     if board.runs_from_ram:
-        parts["the program, copied into RAM"] = model_bytes + runtime.rom_bytes
+        parts[_PROGRAM] = model_bytes + runtime.rom_bytes
     parts = {cause: size for cause, size in parts.items() if size}
     return Footprint(
         board=board,
@@ -89,7 +92,7 @@ def footprint(
         ram_parts=parts,
         separate_model_bytes=sum(path.model_rom_bytes for path in paths.values()),
         rom_error_percent=_rom_error(runtime, model_bytes),
-        ram_error_percent=_ram_error(rams, runtime, board, sum(parts.values())),
+        ram_error_percent=_ram_error(rams, runtime, parts),
         notes=(*_core_notes(board, runtime), *_node_notes(nodes, rams)),
         allocate=allocate,
         all_paths_arena_bytes=together.minimum_bytes + copy_bytes,
@@ -217,16 +220,26 @@ def _rom_error(runtime: RuntimeRom, model_bytes: int) -> tuple[float, float]:
 
 
 def _ram_error(
-    rams: Mapping[str, NodeRam], runtime: RuntimeRom, board: Board, ram_bytes: int
+    rams: Mapping[str, NodeRam], runtime: RuntimeRom, parts: Mapping[str, int]
 ) -> tuple[float, float]:
-    """The widest band of a node's arena, and the program's where it is in RAM."""
-    low = min(ram.error_percent[0] for ram in rams.values())
-    high = max(ram.error_percent[1] for ram in rams.values())
-    if board.runs_from_ram:
-        share = runtime.rom_bytes / ram_bytes
-        low += runtime.error_percent[0] * share
-        high += runtime.error_percent[1] * share
-    return round(low, 1), round(high, 1)
+    """Every cause at the end of its own band: the widest of a node's arena, stack, program."""
+    arena = (
+        min(ram.error_percent[0] for ram in rams.values()),
+        max(ram.error_percent[1] for ram in rams.values()),
+    )
+    bands = {_PROGRAM: runtime.error_percent, "stack": STACK_ERROR_PERCENT, **_EXACT}
+    low, high = (
+        sum(size * bands.get(cause, arena)[end] for cause, size in parts.items())
+        / sum(parts.values())
+        for end in (0, 1)
+    )
+    return -_rounded_up(-low), _rounded_up(high)
+
+
+def _rounded_up(percent: float) -> float:
+    """An end of a band, outwards: to tenths below one percent, to whole percents from there on."""
+    step = 1 if percent > 1 else 10
+    return math.ceil(round(percent * step, 6)) / step + 0.0
 
 
 def _core_notes(board: Board, runtime: RuntimeRom) -> list[str]:

@@ -25,6 +25,10 @@ _STACK_BYTES = {
     "cortex-m55": (924, 1520),
 }
 
+STACK_ERROR_PERCENT = (-30.0, 10.0)
+"""Band (low, high) of the stack: a model with fully connected layers only takes 23 % less than the
+seven models' most, kernels compiled with -O2 take up to 8 % more."""
+
 
 def outside_arena_bytes(
     board: Board, kernels: str, node_count: int, operator_count: int
