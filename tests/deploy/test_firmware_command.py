@@ -229,3 +229,25 @@ def test_the_notes_for_bare_metal_are_about_files_that_are_there(bundle_folder, 
         part.write_text(text)
         flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", *places, "-fsyntax-only", str(part)]
         subprocess.run(["cc", *flags], check=True)
+
+
+def test_the_self_test_runs_in_a_firmware_of_any_build_system(bundle_folder, tmp_path):
+    """The port of the notes, every source as the README says, and a `main` of its own."""
+    folder = tmp_path / "fw"
+    main(["firmware", str(bundle_folder), "--board", "pico", "--out", str(folder)])
+    notes = (STUBS / "examples" / "bare_metal.md").read_text()
+    (port,) = re.findall(r"^```c\n([^`]*kt_port_write[^`]*)^```", notes, re.MULTILINE)
+    (tmp_path / "port.c").write_text(port)
+    (tmp_path / "main.c").write_text(
+        "#include <stdio.h>\nvoid uart_write(const char *text);\nint check_model(void);\n"
+        "void uart_write(const char *text) { fputs(text, stdout); }\n"
+        "int main(void) { return check_model(); }\n"
+    )
+    sources = [*folder.glob("src/*.c"), *folder.glob("model/*.c"), *tmp_path.glob("*.c")]
+    sources += [folder / "selftest" / name for name in ("selftest.c", "kt_selftest_data.c")]
+    places = [f"-I{folder / name}" for name in ("include", "src", "model", "selftest")]
+    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-DKT_FORCE_PORTABLE"]
+    command = ["cc", *flags, "-DKT_SELFTEST_NO_MAIN", *places, *map(str, sources)]
+    subprocess.run([*command, "-o", str(tmp_path / "app")], check=True)
+    done = subprocess.run([tmp_path / "app"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "PASS")
