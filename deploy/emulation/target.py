@@ -95,7 +95,8 @@ TARGETS = {
         Target(
             "rv32imc",
             "portable",
-            ("-march=rv32imc", "-mabi=ilp32", "-mcmodel=medany"),
+            # Debian's GCC for it has no C library, and then no <stdint.h> unless freestanding.
+            ("-march=rv32imc", "-mabi=ilp32", "-mcmodel=medany", "-ffreestanding", "-fbuiltin"),
             ("riscv32-freestanding-none", "generic_rv32+m+c"),
             port="rv32",
             script="virt.ld",

@@ -34,7 +34,6 @@ _WRONG = (
 
 _FLAGS = (
     "-std=c99",
-    "-ffreestanding",
     "-ffunction-sections",
     "-fdata-sections",
     "-fno-unwind-tables",
