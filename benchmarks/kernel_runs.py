@@ -37,6 +37,7 @@ class Core:
 
 CORES = {
     "cortex-m4": Core("dsp", ("-mcpu=cortex-m4",), "mps2-an386", "mps2.ld", 25),
+    "cortex-m7": Core("dsp", ("-mcpu=cortex-m7",), "mps2-an500", "mps2.ld", 25),
     "cortex-m33": Core("dsp", ("-mcpu=cortex-m33",), "mps2-an505", "mps2_an505.ld", 20),
     "cortex-m55": Core(
         "mve", ("-mcpu=cortex-m55", "-mfloat-abi=hard"), "mps3-an547", "mps3_an547.ld", 32
