@@ -40,27 +40,28 @@ from deploy.commands.usage import (
 )
 
 COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "quantize": quantize,
+    "run": run,
     "init": init,
     "check": check,
     "diff": diff,
     "boards": boards,
+    "firmware": firmware,
     "measure": measure,
-    "quantize": quantize,
-    "run": run,
     "pack": pack,
     "unpack": unpack,
     "verify": verify,
-    "firmware": firmware,
-    "demo": demo,
 }
 _DESCRIPTION = """\
 One Keras tree for several tasks on one microcontroller: a shared trunk and a branch per task,
 each node an int8 .tflite file. These commands quantize a trained tree, run it on this machine,
-and say what it costs in ROM and RAM on a board."""
+say what it costs in ROM, RAM and time on a board, and write the firmware that runs it."""
 _EPILOG = f"""\
 examples:
   keras-tree demo --out demo-output
   keras-tree check demo-output/bundle --board nano33ble --rom "200 KiB" --ram "64 KiB"
+  keras-tree firmware demo-output/bundle --board nano33ble --out firmware
   keras-tree check --help
 
 {EXIT_CODES}"""

@@ -19,7 +19,7 @@ FITS, OVER_BUDGET, WRONG_USAGE, INTERNAL_FAILURE, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES = """\
 exit codes:
   0  it worked; for check and demo: everything fits
-  1  over budget
+  1  the answer is no: over budget, grown too much, not valid, an output that differs
   2  wrong usage or configuration: an option, a file, a name
   3  an internal failure of keras-tree (--debug shows the traceback)
 """
