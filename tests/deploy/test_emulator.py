@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from deploy import firmware_sources
 from deploy.codegen.program import CProgram, TaskProgram
@@ -102,6 +103,15 @@ def test_two_emulators_count_the_same(core, measured):
         # QEMU's is the deepest word written; a word that only aligns the stack is not.
         assert 0 <= task.stack_bytes - qemu.tasks[name].stack_bytes <= 8
     assert unicorn.rom_parts == qemu.rom_parts
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4", "rv32imc"])
+def test_the_library_in_the_rom_is_not_there_for_the_self_test(core, built):
+    for path in built(core).objects["harness"]:
+        with path.open("rb") as file:
+            symbols = ELFFile(file).get_section_by_name(".symtab").iter_symbols()
+            wanted = {one.name for one in symbols if one["st_shndx"] == "SHN_UNDEF"}
+        assert not wanted & {"memcpy", "memset", "memmove"}, path.name
 
 
 _COUNTED = """\
