@@ -83,3 +83,25 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     missing = [line for line in shown if line and line not in printed]
     assert not missing, f"not printed: {missing}"
     assert len([line for line in shown if line]) > 20
+
+
+@pytest.mark.parametrize("page", ["README.md", "firmware_stubs/README.md", "docs"])
+def test_every_link_leads_somewhere(page: str) -> None:
+    place = ROOT / page
+    for path in sorted(place.glob("*.md")) if place.is_dir() else [place]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_firmware_commands_run(example_folder: Path) -> None:
+    """A trunk and branches of random weights are compiled, built, tested and packed."""
+    shown = re.findall(r"^ {4}(keras-tree (?:firmware|pack) .*)$", README, re.MULTILINE)
+    assert len(shown) == 3
+    for command in shown:
+        run = keras_tree(*command.split("#")[0].split()[1:], cwd=example_folder)
+        assert run.returncode == 0, run.stderr
+    tested = subprocess.run(
+        ["make", "-C", "firmware", "test"], cwd=example_folder, capture_output=True, text=True
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
