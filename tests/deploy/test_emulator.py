@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from deploy import firmware_sources
 from deploy.codegen.program import CProgram, TaskProgram
 from deploy.emulation.build import build_image
 from deploy.emulation.elf_sections import CodeRange, read_linked_image
@@ -33,7 +32,7 @@ from deploy.emulator import (
     opened_core,
     read_measurement,
 )
-from deploy.firmware_sources import FirmwareSourceError, firmware_file, firmware_folder
+from deploy.firmware_sources import firmware_file
 
 ON_UNICORN = [core for core, target in TARGETS.items() if target.unicorn]
 ON_QEMU = [core for core, target in TARGETS.items() if target.machine]
@@ -294,22 +293,6 @@ def test_a_compiler_that_refuses_is_quoted(tmp_path):
     golden = dict.fromkeys(program.tasks, (codes, codes))
     with pytest.raises(ToolchainError, match=r"must build the firmware.* error: expected"):
         build_image(dataclasses.replace(program, files=files), golden, "cortex-m4", tmp_path)
-
-
-def test_the_plain_sources_are_found_beside_the_packages_and_in_a_prefix(tmp_path, monkeypatch):
-    assert firmware_file("include/kt_kernels.h").is_file()
-    with pytest.raises(FirmwareSourceError, match="must be a file of"):
-        firmware_file("include/kt_nothing.h")
-    packages = tmp_path / "lib" / "python3" / "site-packages"
-    installed = tmp_path / "share" / "keras-tree" / "firmware_stubs"
-    shutil.copytree(firmware_folder() / "include", installed / "include")
-    monkeypatch.setattr(firmware_sources, "__file__", str(packages / "deploy" / "x.py"))
-    assert firmware_folder() == installed
-    shutil.rmtree(installed)
-    monkeypatch.setattr(firmware_sources.sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(firmware_sources.sysconfig, "get_path", lambda name: str(tmp_path))
-    with pytest.raises(FirmwareSourceError, match="Install keras-tree anew"):
-        firmware_folder()
 
 
 def test_linker_scripts_and_targets_agree():
