@@ -90,7 +90,7 @@ TARGETS = {
             script="mps3_an547.ld",
             machine="mps3-an547",
             counter=0x59302018,
-            counter_mhz=32,
+            counter_mhz=20,
         ),
         Target(
             "rv32imc",
