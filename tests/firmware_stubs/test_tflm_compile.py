@@ -89,6 +89,20 @@ def test_the_headers_are_c_and_cpp(language, tmp_path) -> None:
                    [folder, cases.ADAPTER])  # fmt: skip
 
 
+def test_the_guides_example_compiles(tmp_path) -> None:
+    folder = cases.write(tmp_path, cases.bundle("tree"))
+    guide = (cases.ROOT / "docs" / "tflm.md").read_text(encoding="utf-8")
+    example, objects_of_its_own = re.findall(r"```c\n(.*?)```", guide, re.DOTALL)
+    source = tmp_path / "user.c"
+    source.write_text(
+        f"{example}\nstatic char other_interpreters[1], other_resolver[1];\n"
+        f"kt_tflm_config_t own(void);\nkt_tflm_config_t own(void) {{\n{objects_of_its_own}\n"
+        "return second;\n}\n"
+    )
+    cases.compiled(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror"], source,
+                   tmp_path / "user.o", [folder, cases.ADAPTER])  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("kernels", "flags", "words"),
     [

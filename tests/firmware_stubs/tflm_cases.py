@@ -26,7 +26,7 @@ SANITIZERS = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recove
 # One path; a tree; a branch that parts again; paths that meet again; a node that runs twice.
 PATHS = {
     "alone": {"only": ("trunk", "a")},
-    "tree": {"first": ("trunk", "a"), "second": ("trunk", "b"), "third": ("trunk", "c")},
+    "tree": {"digit": ("trunk", "a"), "texture": ("trunk", "b"), "angle": ("trunk", "c")},
     "nested": {
         "near": ("trunk", "a"),
         "deep one": ("trunk", "b", "c", "d"),
@@ -81,7 +81,9 @@ def write(folder: Path, model: Bundle, **options: str) -> Path:
     for name, content in tflm_sources(model, load_board(BOARD), **options).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        data = content if isinstance(content, bytes) else content.encode()
+        if not path.exists() or path.read_bytes() != data:  # a file kept is not compiled again
+            path.write_bytes(data)
     return folder
 
 
