@@ -43,6 +43,9 @@ format: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/footprint_models.py
+	$(BIN)/python benchmarks/latency_model.py
+	$(BIN)/python -m benchmarks.runtime
+	$(BIN)/python -m benchmarks.kernel_instructions
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist *.egg-info

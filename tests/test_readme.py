@@ -105,3 +105,13 @@ def test_the_firmware_commands_run(example_folder: Path) -> None:
         ["make", "-C", "firmware", "test"], cwd=example_folder, capture_output=True, text=True
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_the_figures_of_plain_c_are_the_guides() -> None:
+    guide = (ROOT / "docs" / "plain_c_figures.md").read_text()
+    rows = re.findall(r"^\| (?:keyword|image|anomaly)[^|]*\|(.*)\|$", README, re.MULTILINE)
+    assert len(rows) == 3
+    for row in rows:
+        rom, ram, _ = row.split("|")
+        for figure in re.findall(r"\d[\d,]+|0\.\d\dx", rom + ram):
+            assert f" {figure} |" in guide, figure
