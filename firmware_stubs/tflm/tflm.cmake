@@ -38,6 +38,8 @@ if(KT_TFLM_KERNELS STREQUAL "cmsis_nn")
     list(REMOVE_ITEM kernels "${micro}/kernels/${name}")
   endforeach()
   file(GLOB_RECURSE cmsis_nn "${KT_CMSIS_NN_DIR}/Source/*.c")
+  # Floats: switched off below, and not what int8 nodes need.
+  list(FILTER cmsis_nn EXCLUDE REGEX "_f(16|32)[^/]*\\.c$")
   list(APPEND kernels ${replacing} ${cmsis_nn})
 endif()
 list(APPEND sources ${kernels})
