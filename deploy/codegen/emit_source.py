@@ -147,7 +147,8 @@ def _node(node: NodeProgram, plan: Plan, function: str, structs: _Structs) -> li
     for index, step in enumerate(node.steps):
         body += _comment(step.comment)
         for number, call in enumerate(step.calls):
-            suffix = f"_{number}" if len(step.calls) > 1 else ""
+            # No underscore before the call: "a", step 1, call 1 is not "a_1", step 1.
+            suffix = f"c{number}" if len(step.calls) > 1 else ""
             stem = f"{function[len('kt_') :]}_{index}{suffix}"
             arguments = []
             for argument in call.arguments:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from deploy.emulation.build import Build
 from deploy.emulation.elf_sections import LinkedImage, Section, Symbol, defined_names
 from deploy.emulation.measurement import RomPart
 
 __all__ = ["rom_parts", "rom_sections"]
+
+# Behind a node's function: step, call, and the field of a structure within a structure.
+_PARAMETERS = re.compile(r"_\d+(c\d+)?(_[a-z]+)?(\.\w+)*")
 
 HARNESS_SECTIONS = (".harness", ".golden")
 """What only the test needs; the linker scripts put it there."""
@@ -72,8 +77,8 @@ class _Sorting:
 
     def _owner(self, name: str) -> tuple[str, ...]:
         """The node whose parameters a symbol holds: they are named after its function."""
-        stems = {
-            f"{function.removeprefix('kt_')}_": node for function, node in self._functions.items()
-        }
-        fitting = [stem for stem in stems if name.startswith(stem)]
-        return (stems[max(fitting, key=len)],) if fitting else ()
+        for function, node in self._functions.items():
+            stem = function.removeprefix("kt_")
+            if name.startswith(stem) and _PARAMETERS.fullmatch(name[len(stem) :]):
+                return (node,)
+        return ()

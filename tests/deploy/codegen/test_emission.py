@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from deploy.codegen import compile_bundle
+from deploy.codegen.emit_source import model_source
 from deploy.codegen.names import c_names, mangled
+from deploy.codegen.plan import Plan
+from deploy.codegen.program import Call, NodeProgram, Operand, Step, Struct, Value
 from quantize.bundle import Bundle, BundleTask
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-fsyntax-only"]
@@ -123,6 +126,28 @@ def test_the_header_states_scales_without_loss(device_bundle):
         path = device_bundle.path_nodes(task.name)
         for side, spec in (("INPUT", path[0].input), ("OUTPUT", path[-1].output)):
             assert np.float32(found[f"KT_{name.upper()}_{side}_SCALE"]) == np.float32(spec.scale)
+
+
+def test_parameters_of_nodes_whose_names_end_in_numbers_are_told_apart():
+    def copy(size):
+        fields = {"size": (1, 1, 1, size), "input_stride": (0, 0, 0, 1)}
+        struct = Struct("kt_copy_t", fields | {"output_stride": (0, 0, 0, 1)})
+        return Call("kt_copy", (struct, Operand(0), Operand(1)))
+
+    def node(name, *steps):
+        made = [Step("", "ANY", calls, (0,), (1,)) for calls in steps]
+        return NodeProgram(name, (Value(0, 9, "a"), Value(1, 9, "b")), tuple(made), 0, 1)
+
+    nodes = {
+        "n": node("n", (copy(1), copy(2))),
+        "n_0": node("n_0", (copy(3),), (copy(4),), (copy(5), copy(6))),
+        "n_0_2": node("n_0_2", (copy(7),), (copy(8),)),
+    }
+    offsets = {(name, value): 16 * value for name in nodes for value in (0, 1)}
+    plan = Plan(nodes, offsets, 32, frozenset(), 0)
+    text = model_source(plan, c_names("b", nodes, ()), {}, "portable", ()).text
+    defined = re.findall(r"static const kt_copy_t (\w+) =", text)
+    assert len(defined) == len(set(defined)) == 8
 
 
 def test_lines_are_short(device_bundle):
