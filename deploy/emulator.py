@@ -38,6 +38,7 @@ from deploy.emulation.toolchain import ToolchainError
 from deploy.emulation.unicorn_core import UnicornCore
 
 if TYPE_CHECKING:
+    from deploy.codegen.program import CProgram
     from quantize.bundle import Bundle
 
 __all__ = [
@@ -117,7 +118,7 @@ def measure_build(
 ) -> Measurement:
     """Run every golden vector on an image that `build_bundle` made of the bundle; see `measure`."""
     image = read_linked_image(build.image)
-    steps = _steps(bundle, build.program.isa)
+    steps = _steps(build.program)
     with opened_core(build, image, emulator) as running:
         tasks = {
             name: run_task(
@@ -214,7 +215,7 @@ def check_emulator(core: str, emulator: str | None = None) -> None:
             if chosen == "unicorn"
             else "QEMU must have a machine for"
         )
-        raise EmulationError(f"{what} {core}, and has none. Leave `--emulator` out.")
+        raise EmulationError(f"{what} {core}, and has none. Leave `--emulator` or `--boot` out.")
     wanted = ("elftools", *(("unicorn",) if chosen == "unicorn" else ()))
     for package in wanted:
         if importlib.util.find_spec(package) is None:
@@ -248,19 +249,15 @@ def opened_core(
         yield core
 
 
-def _steps(bundle: Bundle, isa: str) -> dict[str, list[StepName]]:
-    """The kernels that each node calls, in order."""
-    from deploy.codegen.constants import ConstantStore
-    from deploy.codegen.lowering.node import lower_node
-
-    store = ConstantStore()
+def _steps(program: CProgram) -> dict[str, list[StepName]]:
+    """The kernels that each node calls, in order; as planned, since a plan may add a step."""
     return {
         name: [
             (name, index, step.operator, call.function)
-            for index, step in enumerate(lower_node(name, node.data, store, isa).steps)
+            for index, step in enumerate(node.steps)
             for call in step.calls
         ]
-        for name, node in bundle.nodes.items()
+        for name, node in program.nodes.items()
     }
 
 

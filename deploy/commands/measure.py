@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     from deploy.emulation.core import EmulationError
     from deploy.emulation.running import GoldenMismatchError
     from deploy.emulation.toolchain import ToolchainError
-    from deploy.emulator import TARGETS, boot_bundle, measure, measurement_text
+    from deploy.emulator import TARGETS, boot_bundle, check_emulator, measure, measurement_text
     from deploy.firmware_sources import FirmwareSourceError
     from deploy.report.measurement import measurement_report
     from quantize.bundle import Bundle, BundleError
@@ -84,6 +84,8 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
         BundleError, CodegenError, EmulationError, FirmwareSourceError, ToolchainError, OSError,
     )  # fmt: skip
     with as_usage_error(*problems):
+        if arguments.boot:
+            check_emulator(arguments.core, "qemu")
         bundle = Bundle.load(arguments.bundle)
         if arguments.tasks is not None:
             bundle = bundle.select([name.strip() for name in arguments.tasks.split(",")])

@@ -27,6 +27,7 @@ from deploy.emulator import (
     build_bundle,
     check_emulator,
     check_measurement,
+    measure,
     measure_build,
     measurement_text,
     opened_core,
@@ -160,6 +161,22 @@ def test_counts_are_those_that_one_counts_by_hand(emulator, tmp_path):
         found = running.run(image.addresses["kt_run_stack"], buffer)
         assert found.instructions == 3
         assert found.stack_bytes == (48 if emulator == "unicorn" else 0)
+
+
+def test_a_step_that_the_plan_adds_is_measured_too():
+    """A block between equal seams, which another path passes by, is brought to its place."""
+    path = Path(__file__).parent / "codegen" / "small_trees.py"
+    spec = importlib.util.spec_from_file_location("emulator_small_trees", path)
+    trees = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(trees)
+    nodes = {"t": [("conv", 4)], "block": [("conv", 4)], "h": [("dense", 3)]}
+    bundle = trees.tree_of(nodes, {"long": ("t", "block", "h"), "short": ("t", "h")})
+    found = measure(bundle, "cortex-m4").tasks
+    kernels = {name: [one.kernel for one in task.operators] for name, task in found.items()}
+    assert kernels == {
+        "long": ["kt_conv2d", "kt_conv2d", "kt_copy", "kt_fully_connected"],
+        "short": ["kt_conv2d", "kt_fully_connected"],
+    }
 
 
 def test_a_wrong_output_is_named_by_task_vector_and_element(built, device_bundle, tmp_path):

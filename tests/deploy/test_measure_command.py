@@ -63,6 +63,7 @@ def test_a_mismatch_ends_with_1(bundle_folder, capsys, monkeypatch):
         (["--core", "cortex-m4", "--optimize=-O9"], "`--optimize` must be one of -O0, -O1"),
         (["--core", "cortex-m4", "--tasks", "digits"], "Did you mean 'digit'?"),
         (["--core", "rv32imc", "--emulator", "qemu"], "QEMU must have a machine for rv32imc"),
+        (["--core", "rv32imc", "--boot"], "has none. Leave `--emulator` or `--boot` out"),
         (["--core", "cortex-m55", "--emulator", "unicorn"], "Unicorn must have a model of cortex"),
         (["--core", "cortex-m0plus", "--isa", "dsp"], "cortex-m0plus has no dsp instructions"),
         (["--core", "cortex-m4", "--output", "/"], "'/' is a folder. Name a file in it"),
@@ -70,7 +71,9 @@ def test_a_mismatch_ends_with_1(bundle_folder, capsys, monkeypatch):
 )
 def test_wrong_usage_ends_with_2(arguments, said, bundle_folder, capsys):
     assert main(["measure", str(bundle_folder), *arguments]) == 2
-    assert said in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert said in told.err
+    assert "vector" not in told.out
 
 
 def test_no_compiler_is_wrong_usage(bundle_folder, capsys, monkeypatch):
