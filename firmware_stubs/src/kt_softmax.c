@@ -59,17 +59,18 @@ static int32_t kt_exp_of_difference(const kt_softmax_t *op, int32_t difference) 
 static void kt_softmax_row(const kt_softmax_t *op, int32_t largest, const int8_t *input,
                            int8_t *output) {
     const int32_t lowest = largest + op->smallest_difference;
-    int32_t sum = 0, headroom = 0;
+    uint32_t sum = 0; /* of less than 8,192 terms of 2^19 at most */
+    int32_t headroom = 0;
     for (uint32_t i = 0; i < op->columns; i++) {
         if (input[i] >= lowest) {
             const int32_t exponential = kt_exp_of_difference(op, input[i] - largest);
-            sum += kt_rounding_shift(exponential, KT_SUM_INTEGER_BITS);
+            sum += (uint32_t)kt_rounding_shift(exponential, KT_SUM_INTEGER_BITS);
         }
     }
-    while (((uint32_t)sum << headroom) >> 31 == 0) {
+    while ((sum << headroom) >> 31 == 0) {
         headroom++;
     }
-    const int32_t fraction = (int32_t)(((uint32_t)sum << headroom) - (UINT32_C(1) << 31));
+    const int32_t fraction = (int32_t)((sum << headroom) - (UINT32_C(1) << 31));
     const int32_t scale = kt_one_over_one_plus(fraction);
     const int bits = KT_SUM_INTEGER_BITS - headroom + 31 - 8;
     const int right = bits < 32 ? bits : 32; /* by which all is 0; reached by 512 equal inputs */

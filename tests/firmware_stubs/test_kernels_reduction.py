@@ -163,7 +163,7 @@ def test_softmax_of_every_difference(kernels, new_network, scale):
     assert_softmax(kernels, new_network(), codes[np.newaxis], scale, 1.0)
 
 
-@pytest.mark.parametrize("columns", [512, 1024, 4000])
+@pytest.mark.parametrize("columns", [512, 1024, 4000, 4096, 8191])
 def test_softmax_of_many_equal_inputs(kernels, columns):
     """From 512 on TFLM ends the process (its exponent passes 31); the kernel goes on, to zeros."""
     fields = {"rows": 1, "columns": columns, **asdict(softmax_parameters(0.1))}

@@ -18,6 +18,8 @@ from deploy.codegen.program import Field, Struct
 
 __all__ = ["prelu", "softmax"]
 
+_MOST_COLUMNS = 8191  # of SOFTMAX: a sum of 8,192 ones, of 2^19 each, is 0 in 32 bits
+
 
 def softmax(op: Op, build: NodeBuilder) -> None:
     """SOFTMAX over the last axis."""
@@ -26,6 +28,8 @@ def softmax(op: Op, build: NodeBuilder) -> None:
         op.fail("an output of scale 1/256 and zero point -128 is expected")
     parameters = softmax_parameters(op.scale(source), op.option("beta", 0.0))
     columns = source.shape[-1]
+    if columns > _MOST_COLUMNS:
+        op.fail(f"at most {_MOST_COLUMNS:,} codes in a row are expected, received {columns:,}")
     rows = math.prod(source.shape) // columns
     struct = Struct("kt_softmax_t", {"rows": rows, "columns": columns} | vars(parameters))
     before, after = build.read(op, source), build.define(target)

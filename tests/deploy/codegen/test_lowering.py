@@ -76,6 +76,18 @@ def test_a_softmax_of_another_scale(flatbuffer_writer):
         lower(unary(writer, "SOFTMAX", options))
 
 
+def test_a_softmax_whose_sum_of_ones_is_0_in_32_bits(flatbuffer_writer):
+    def softmax(columns):
+        writer = flatbuffer_writer()
+        options = writer.schema.SoftmaxOptionsT()
+        options.beta = 1.0
+        return unary(writer, "SOFTMAX", options, shape=(1, columns), ends=(1 / 256, -128))
+
+    lower(softmax(8191))
+    with pytest.raises(CodegenError, match=r"at most 8,191 codes in a row .*, received 8,192"):
+        lower(softmax(8192))
+
+
 def test_weights_with_a_zero_point(flatbuffer_writer):
     writer = flatbuffer_writer()
     source, target = (writer.tensor((1, 4), "INT8", 0.1, 0) for _ in range(2))
