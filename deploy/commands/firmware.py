@@ -138,7 +138,8 @@ def _made(arguments: argparse.Namespace) -> Firmware:
 def _told(made: Firmware, written: WrittenFolder, out: Path) -> Iterator[str]:
     """What was written, what was kept, and what to do next."""
     what = f"plain C, {made.isa} kernels" if made.runtime == "c" else "TensorFlow Lite Micro"
-    yield f"Wrote {len(made.files)} files to {written.folder}: {what}"
+    count = len(set(made.files).difference(written.kept))
+    yield f"Wrote {count} files to {written.folder}: {what}"
     if written.kept:
         yield f"Kept, because you changed them: {', '.join(written.kept)}. --force replaces them."
     if written.replaced:

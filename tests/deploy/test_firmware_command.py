@@ -69,9 +69,11 @@ def test_what_does_not_fit_is_not_written(call, shared, tmp_path):
 
 def test_changed_files_are_told(call, bundle_folder, tmp_path):
     given = (bundle_folder, "--board", "nano33ble", "--out", tmp_path / "fw")
-    call(*given)
+    _, told, _ = call(*given)
+    count = int(re.search(r"Wrote (\d+) files", told)[1])
     (tmp_path / "fw" / "Makefile").write_text("mine:\n")
     code, told, _ = call(*given)
+    assert f"Wrote {count - 1} files" in told
     assert (code, "Kept, because you changed them: Makefile. --force" in told) == (0, True)
     assert (tmp_path / "fw" / "Makefile").read_text() == "mine:\n"
     code, told, _ = call(*given, "--force")
