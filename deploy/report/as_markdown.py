@@ -7,9 +7,10 @@ so: the folded parts first, the table of checks last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from deploy.report import growth, phrases
+from deploy.report.markdown_table import table
 from deploy.units import format_bytes
 from deploy.usage import Usage
 from deploy.verdict import BudgetReport, Verdict
@@ -101,7 +102,7 @@ def _checks(report: BudgetReport) -> Iterator[str]:
         if has_time:
             row += [_time(verdict), *(_delta(verdict.time) for _ in base)]
         rows.append([*row, _WORDS[phrases.verdict_word(verdict)]])
-    return _table(rows, f"ll{'r' * (len(rows[0]) - 3)}l")
+    return table(rows, f"ll{'r' * (len(rows[0]) - 3)}l", _text)
 
 
 def _usage(usage: Usage) -> tuple[str, str]:
@@ -177,7 +178,7 @@ def _nodes(shown: Verdict) -> Iterator[str]:
                 ", ".join(node.tasks),
             ]
         )
-    return _table(rows, "lrrrrl")
+    return table(rows, "lrrrrl", _text)
 
 
 def _tasks(shown: Verdict) -> Iterator[str]:
@@ -199,7 +200,7 @@ def _tasks(shown: Verdict) -> Iterator[str]:
                 phrases.agreement(score),
             ]
         )
-    return _table(rows, f"ll{'r' * (len(rows[0]) - 6)}lrrr")
+    return table(rows, f"ll{'r' * (len(rows[0]) - 6)}lrrr", _text)
 
 
 def _parts(report: BudgetReport) -> Iterator[str]:
@@ -222,18 +223,6 @@ def _parts(report: BudgetReport) -> Iterator[str]:
             yield f"  - baseline: {_text(', '.join(base))}"
         for note in verdict.notes:
             yield f"  - note: {_text(note)}"
-
-
-def _table(rows: Sequence[Sequence[str]], align: str) -> Iterator[str]:
-    head, *body = rows
-    yield _row([_text(cell) for cell in head])
-    yield _row([{"l": "---", "r": "---:"}[side] for side in align])
-    for row in body:
-        yield _row([_text(cell) for cell in row])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _folded(title: str, text: str) -> str:

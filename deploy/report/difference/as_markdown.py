@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from deploy.comparison.change import Change, Difference
 from deploy.report.difference import phrases
+from deploy.report.markdown_table import table
 
 MARKER = "<!-- keras-tree diff -->"
 _MOST_CHECKS = 12
@@ -76,7 +77,7 @@ def _checks(difference: Difference) -> Iterator[str]:
             cells += ["-", ""] if change is None else [_figure(change), _delta(change)]
         rows.append(cells)
     if shown:
-        yield from _table(rows, "l" + "r" * (len(heads) - 1))
+        yield from table(rows, "l" + "r" * (len(heads) - 1), _text)
     if left_out:
         yield ""
         yield f"{left_out} of {len(difference.checks)} boards or checks without a difference."
@@ -122,7 +123,7 @@ def _tasks(difference: Difference) -> Iterator[str]:
                 phrases.score(one.new, one.new.float_value) if one.new else "-",
             ]
         )
-    yield from _table(rows, "llrrr")
+    yield from table(rows, "llrrr", _text)
     for one in difference.tasks:
         if phrases.path_change(one):
             yield f"\n{_text(phrases.path_change(one))}."
@@ -132,7 +133,7 @@ def _nodes(difference: Difference) -> Iterator[str]:
     rows = [["node", "bytes", "", "content"]]
     for node in difference.nodes:
         rows.append([node.name, _figure(node), _delta(node), phrases.content(node) or node.word])
-    return _table(rows, "lrrl")
+    return table(rows, "lrrl", _text)
 
 
 def _operators(difference: Difference) -> Iterator[str]:
@@ -141,18 +142,6 @@ def _operators(difference: Difference) -> Iterator[str]:
         yield from ("", "Operators that only one side has, with their share of the kernels:", "")
     for one in difference.operators:
         yield f"- {'new' if one.is_new else 'gone'}: {_text(phrases.operator(one))}"
-
-
-def _table(rows: Sequence[Sequence[str]], align: str) -> Iterator[str]:
-    head, *body = rows
-    yield _row([_text(cell) for cell in head])
-    yield _row([{"l": "---", "r": "---:"}[side] for side in align])
-    for row in body:
-        yield _row([_text(cell) for cell in row])
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _folded(title: str, lines: Sequence[str]) -> str:
