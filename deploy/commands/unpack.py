@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.commands.usage import FITS, as_usage_error
+from deploy.commands.usage import FITS, UsageError, as_usage_error
 
 SUMMARY = "write the nodes of a packed image as .tflite files, and the rest as JSON"
 USAGE = "IMAGE -o DIR"
@@ -40,6 +40,11 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     from deploy.packed_image.unpacking import unpack_image
 
     with as_usage_error(ImageError, OSError):
+        if arguments.output.is_dir() and any(arguments.output.iterdir()):
+            raise UsageError(
+                f"`--output` must be a new or empty folder, '{arguments.output}' holds files. "
+                "Choose another folder."
+            )
         data = arguments.image.read_bytes()
         image = read_image(data)
         unpack_image(image, arguments.output)

@@ -10,6 +10,17 @@ import re
 from pathlib import PurePath
 
 _PER_LINE = 20
+_KEYWORDS = """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept
+    const consteval constexpr constinit continue co_await co_return co_yield decltype default delete
+    do double dynamic_cast else enum explicit export extern false float for friend goto if inline
+    int long mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected
+    public register reinterpret_cast requires restrict return short signed sizeof static
+    static_assert static_cast struct switch template this thread_local throw true try typedef typeid
+    typename typeof union unsigned using virtual void volatile wchar_t while xor xor_eq
+"""
+"""Of C and C++, C23 and C++20."""
+
 _TEXT = """\
 /* A packed image of {bytes:,} bytes, version {version}. Made by `keras-tree pack`: do not edit. */
 #include <stdint.h>
@@ -56,4 +67,5 @@ def c_array(data: bytes, name: str, version: int) -> str:
 def array_name(path: PurePath) -> str:
     """A name in C for the array in a file: its stem, what is no letter or digit as `_`."""
     name = re.sub(r"[^A-Za-z0-9]+", "_", path.stem).strip("_")
-    return name if name[:1].isalpha() else f"image_{name}".rstrip("_")
+    is_free = name[:1].isalpha() and name not in _KEYWORDS.split()
+    return name if is_free else f"image_{name}".rstrip("_")

@@ -160,6 +160,10 @@ WRONG = {
     "a floor below 0": (("verify", "text", "--lowest-version", "-1"), "received -1"),
     "a key that is none": (("verify", "text.bin", "--public-key", "text"), "Ed25519 public key"),
     "not an image": (("unpack", "text", "-o", "there"), "At least 144 bytes"),
+    "a folder in use": (
+        ("unpack", "text.bin", "-o", "."),
+        "`--output` must be a new or empty folder",
+    ),
 }
 
 

@@ -232,6 +232,7 @@ def test_a_c_array_is_the_image_at_a_multiple_of_16(full, tmp_path, compiler) ->
 
 def test_arrays_have_names_of_c() -> None:
     names = {"image.c": "image", "my-image.v2.c": "my_image_v2", "3.c": "image_3", "ä.c": "image"}
+    names |= {"int.c": "image_int", "class.c": "image_class", "new-image.c": "new_image"}
     assert {name: array_name(PurePath(name)) for name in names} == names
 
 
