@@ -23,6 +23,14 @@ def test_equal_to_tflm(seed, random_network, lone_bundle, assert_equal_to_tflm):
     assert_equal_to_tflm(lone_bundle(random_network(seed)), count=20, seed=seed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_equal_to_tflm_on_a_thousand_inputs(
+    seed, random_network, lone_bundle, assert_equal_to_tflm
+):
+    assert_equal_to_tflm(lone_bundle(random_network(seed)), count=1000, seed=1000 + seed)
+
+
 def test_every_operator_is_in_some_network(random_network):
     found = set().union(*(read_graph(random_network(seed)).operator_names for seed in SEEDS))
     assert found == set(LOWERINGS)
