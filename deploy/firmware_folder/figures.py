@@ -22,6 +22,7 @@ from deploy.verdict import BudgetReport, Check, Verdict
 from quantize.bundle import Bundle, BundleTask
 
 __all__ = [
+    "MOST_STACK_BYTES",
     "c_verdict",
     "figure_rows",
     "free_bytes",
@@ -31,6 +32,9 @@ __all__ = [
 
 _CALL = re.compile(r"^    kt_\w+\(|^void kt_", re.MULTILINE)
 _TASK_BYTES = 40  # kt_model_task_t on a 32-bit core
+
+MOST_STACK_BYTES = {"portable": 512, "dsp": 2048, "mve": 1024}
+"""Below the caller of `kt_run_<task>`, on Cortex-M and RISC-V with GCC or Clang at any level."""
 
 
 def tflm_verdict(bundle: Bundle, board: Board, kernels: str | None, allocate: str) -> Verdict:
@@ -60,13 +64,19 @@ def c_verdict(bundle: Bundle, board: Board, program: CProgram) -> Verdict:
         Part("code, at most", "runtime", code_bytes),
     )
     total = sum(part.size_bytes for part in rom)
-    ram = [Part("one buffer for all tasks", "arena", program.buffer_bytes)]
+    stack_bytes = MOST_STACK_BYTES[program.isa]
+    ram = [
+        Part("one buffer for all tasks", "arena", program.buffer_bytes),
+        Part("stack, at most", "arena", stack_bytes),
+    ]
     if board.runs_from_ram:
         ram.append(Part("the program, which runs from RAM", "arena", total))
+    ram_bytes = sum(part.size_bytes for part in ram)
+    bounds = stack_bytes + (code_bytes if board.runs_from_ram else 0)
     return replace(
         judge(bundle, Check(board.name, board)),
         rom=Usage("ROM", board.rom_slot_bytes, False, rom, (-100 * code_bytes / total, 0.0)),
-        ram=Usage("RAM", board.ram_bytes, False, tuple(ram), (0.0, 0.0)),
+        ram=Usage("RAM", board.ram_bytes, False, tuple(ram), (-100 * bounds / ram_bytes, 0.0)),
         time=None,
         next_steps=(),
         notes=(),

@@ -63,8 +63,8 @@ def c_figure_notes(verdict: Verdict, shared_bytes: int) -> str:
     stored = f" Storing equal arrays once saves {shared_bytes:,} bytes." if shared_bytes else ""
     found = verdict.footprint
     return (
-        f"{_room(verdict)} The buffer, the constants and the parameters are exact. Code is a bound "
-        "from above; `keras-tree measure` counts it, and the stack and the "
+        f"{_room(verdict)} The buffer, the constants and the parameters are exact. Code and stack "
+        "are bounds from above; `keras-tree measure` counts them, and the "
         f"instructions.{stored} On TensorFlow Lite Micro the same tasks take "
         f"{found.rom_bytes:,} bytes of ROM and {found.ram_bytes:,} of RAM (`keras-tree check`)."
     )

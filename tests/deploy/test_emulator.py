@@ -33,6 +33,7 @@ from deploy.emulator import (
     opened_core,
     read_measurement,
 )
+from deploy.firmware_folder.figures import MOST_STACK_BYTES
 from deploy.firmware_sources import firmware_file
 
 ON_UNICORN = [core for core, target in TARGETS.items() if target.unicorn]
@@ -64,6 +65,7 @@ def test_every_core_gives_the_golden_outputs_and_figures_that_sum(core, measured
     assert found.rom_by_kind().get("padding", 0) < 100
     assert found.static_ram_bytes == found.buffer_bytes >= 640  # 8 x 8 x 8 + 4 x 4 x 8
     assert found.other_ram_bytes == 0
+    assert found.stack_bytes <= MOST_STACK_BYTES[found.isa]
     for name, task in found.tasks.items():
         assert task.vectors == len(device_bundle.tasks[name].golden_inputs)
         assert task.least_instructions <= task.instructions <= task.most_instructions
