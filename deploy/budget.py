@@ -20,6 +20,7 @@ from deploy.lint import lint
 from deploy.measured import (
     Measurement,
     MeasurementError,
+    file_of_core,
     measured_of,
     ram_parts,
     rom_parts,
@@ -114,8 +115,9 @@ def judge(bundle: Bundle, one: Check, earlier: BaselineCheck | None = None) -> V
 
 
 def _measurement(bundle: Bundle, one: Check) -> Measurement | None:
-    """What was measured of the check's tasks; None where nothing is named."""
-    if one.measured is None:
+    """What was measured of the check's tasks; None where nothing is named, or is there."""
+    path = None if one.measured is None else file_of_core(one.measured, one.board.core)
+    if path is None:
         return None
     if one.image is not None or one.latency_limit_us is not None:
         other = "image" if one.image is not None else "latency"
@@ -125,7 +127,7 @@ def _measurement(bundle: Bundle, one: Check) -> Measurement | None:
             "no time."
         )
     chosen = bundle if one.tasks is None else bundle.select(one.tasks)
-    return measured_of(one.measured, chosen, one.board.core)
+    return measured_of(path, chosen, one.board.core)
 
 
 def _rom_usage(
@@ -142,7 +144,7 @@ def _rom_usage(
         usable,
         limit is not None,
         _rom_parts(one, found, measurement),
-        (0.0, 0.0) if one.has_own_rom else found.rom_error_percent,
+        (0.0, 0.0) if one.image or measurement else found.rom_error_percent,
         round(one.margin.of(usable)),
         None if earlier is None else earlier.rom_bytes,
         _allowed(one, "rom", None if earlier is None else earlier.rom_bytes),

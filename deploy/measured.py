@@ -20,6 +20,7 @@ from quantize.bundle import Bundle
 __all__ = [
     "Measurement",
     "MeasurementError",
+    "file_of_core",
     "measured_of",
     "ram_parts",
     "rom_parts",
@@ -27,6 +28,14 @@ __all__ = [
 ]
 
 _WITHOUT_NODE = "kernels and library"
+
+
+def file_of_core(path: Path, core: str) -> Path | None:
+    """The file itself; of a folder the core's, None where it has none."""
+    if not path.is_dir():
+        return path
+    file = path / f"{core}.json"
+    return file if file.exists() else None
 
 
 def measured_of(path: Path, bundle: Bundle, core: str) -> Measurement:

@@ -44,7 +44,8 @@ class Check:
         allocate: "all": every path lies in the arena at once; "one": only the path that runs.
         image: A linked firmware image (ELF) whose ROM counts instead of the estimate, or None.
         measured: What `keras-tree measure` found of the plain-C runtime on the board's core, whose
-            ROM and RAM count instead of the estimates, or None.
+            ROM and RAM count instead of the estimates: a file, or a folder with a file per core,
+            used where there is one of the board's. None for estimates.
         file: The budget file that the check stands in, or None.
         lines: Lines of that file, from 1, by key ("check", "rom", "ram", "latency",
             "allow_growth"); "check" is always there.
@@ -67,11 +68,6 @@ class Check:
     measured: Path | None = None
     file: Path | None = None
     lines: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def has_own_rom(self) -> bool:
-        """Whether ROM is that of an image or a measurement, and no estimate."""
-        return self.image is not None or self.measured is not None
 
     def ram_reserve_bytes(self, board: Board) -> int:
         """RAM that the rest of the firmware takes on `board`, its code included where that is."""
@@ -103,6 +99,11 @@ class Verdict:
     next_steps: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: BaselineCheck | None = None
+
+    @property
+    def has_own_rom(self) -> bool:
+        """Whether ROM is that of an image or a measurement, and no estimate."""
+        return any(part.group == "image" for part in self.rom.parts)
 
     @property
     def quantities(self) -> tuple[Usage | Timing, ...]:

@@ -57,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--details", action="store_true", help="list every constant and function")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the JSON to a file")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the JSON; a folder gets a file per core"
+    )
 
 
 def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -79,7 +81,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
         )
     _check_level(arguments.optimize)
     if arguments.output is not None:
-        _check_output(arguments.output)
+        _check_output(_target(arguments.output, arguments.core))
     problems = (
         BundleError, CodegenError, EmulationError, FirmwareSourceError, ToolchainError, OSError,
     )  # fmt: skip
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
             return OVER_BUDGET
         text = measurement_text(measured)
         if arguments.output is not None:
-            write_atomically(arguments.output, text)
+            write_atomically(_target(arguments.output, arguments.core), text)
         say(text.rstrip() if arguments.json else measurement_report(measured, arguments.details))
         if not arguments.boot:
             return FITS
@@ -111,11 +113,17 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     return FITS if booted.passed else OVER_BUDGET
 
 
+def _target(path: Path, core: str) -> Path:
+    """The file; in a folder, the core's, where `keras-tree check --measured` looks for it."""
+    return path / f"{core}.json" if path.is_dir() else path
+
+
 def _check_output(path: Path) -> None:
     """Refuse a file that could not be written, before the work whose result goes there."""
     if path.is_dir():
         raise UsageError(
-            f"`--output` must be a file, '{path}' is a folder. Name a file in it: measured.json."
+            f"`--output` must be a file or a folder, received '{path.parent}', in which "
+            f"'{path.name}' is a folder. Name a file in it: measured.json."
         )
     check_folder(path.absolute().parent, "--output")
 

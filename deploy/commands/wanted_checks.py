@@ -58,8 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--measured",
         type=Path,
-        metavar="FILE",
-        help="what `keras-tree measure --output` found of the plain-C runtime counts instead",
+        metavar="PATH",
+        help="what `keras-tree measure --output` found of the plain-C runtime counts instead; of a "
+        "folder the file of the board's core, where there is one",
     )
     what.add_argument("--config", type=Path, metavar="FILE", help="the budget file to read")
     what.add_argument("--baseline", type=Path, metavar="FILE", help="compare with earlier figures")

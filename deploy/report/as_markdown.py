@@ -210,7 +210,7 @@ def _parts(report: BudgetReport) -> Iterator[str]:
         for usage in (verdict.rom, verdict.ram):
             sums = f"{phrases.used_of_limit(usage)} = {' + '.join(phrases.parts(usage))}"
             yield f"  - {usage.memory} {_text(sums)}; {phrases.stated_error(usage.error_percent)}"
-        if not verdict.check.has_own_rom:
+        if not verdict.has_own_rom:
             operators = ", ".join(phrases.kernels_by_operator(verdict.footprint))
             yield f"  - kernels: {_text(operators)}"
         if verdict.time is not None:

@@ -125,7 +125,7 @@ def _sums(verdict: Verdict, width: int, paint: Paint) -> Iterator[str]:
     for usage in (verdict.rom, verdict.ram):
         yield from _labelled(usage.memory, _of_limit(verdict, usage), width, paint, "heading")
         yield from _labelled("", _sum(phrases.parts(usage)), width, paint, "heading")
-        if usage.memory == "ROM" and not verdict.check.has_own_rom:
+        if usage.memory == "ROM" and not verdict.has_own_rom:
             operators = _joined(phrases.kernels_by_operator(verdict.footprint))
             yield from _labelled("", f"kernels: {operators}", width, paint, "heading")
     if verdict.time is not None:

@@ -66,7 +66,7 @@ def test_a_mismatch_ends_with_1(bundle_folder, capsys, monkeypatch):
         (["--core", "rv32imc", "--boot"], "has none. Leave `--emulator` or `--boot` out"),
         (["--core", "cortex-m55", "--emulator", "unicorn"], "Unicorn must have a model of cortex"),
         (["--core", "cortex-m0plus", "--isa", "dsp"], "cortex-m0plus has no dsp instructions"),
-        (["--core", "cortex-m4", "--output", "/"], "'/' is a folder. Name a file in it"),
+        (["--core", "cortex-m4", "--output", "/dev/null/x"], "`--output` must be a folder"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments, said, bundle_folder, capsys):
@@ -107,3 +107,15 @@ def test_the_guide_names_every_option(capsys):
         "--boot",
     ):
         assert option in text
+
+
+def test_a_folder_gets_the_file_that_check_looks_for(bundle_folder, tmp_path, capsys):
+    command = ["measure", str(bundle_folder), "--core", "cortex-m4", "--output", str(tmp_path)]
+    assert main(command) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["cortex-m4.json"]
+    capsys.readouterr()
+    boards = ["--board", "nano33ble", "--board", "pico"]
+    assert main(["check", str(bundle_folder), *boards, "--measured", str(tmp_path), "--why"]) == 0
+    out = capsys.readouterr().out
+    assert "measured of the plain-C runtime on an emulated cortex-m4" in " ".join(out.split())
+    assert "buffer of all tasks" in out

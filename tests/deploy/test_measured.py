@@ -76,6 +76,18 @@ def test_a_program_that_runs_from_ram_counts_there_too(device_bundle, measured):
     assert verdict.ram.used_bytes == 3_000 + 240 + 5_900
 
 
+def test_of_a_folder_the_file_of_the_core_counts_where_there_is_one(device_bundle, measured):
+    folder = measured.parent / "measured"
+    folder.mkdir()
+    measured.rename(folder / "cortex-m4.json")
+    checks = [Check(name, load_board(name), measured=folder) for name in ("nano33ble", "pico")]
+    by_name = {one.check.name: one for one in check(device_bundle, checks).verdicts}
+    assert by_name["nano33ble"].rom.used_bytes == 5_900
+    assert by_name["nano33ble"].has_own_rom
+    assert not by_name["pico"].has_own_rom
+    assert by_name["pico"].rom.error_percent != (0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
