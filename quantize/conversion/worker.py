@@ -176,13 +176,21 @@ def serve(module_name: str) -> None:
         prepared = _answer(module.prepare)
         while True:
             function, arguments = _read(requests)
-            os.ftruncate(2, 0)  # the log tells of one request only
+            _empty_log()
             if prepared[0]:
                 _write(replies, _answer(getattr(module, function), *arguments))
             else:
                 _write(replies, (None, prepared[1]))
     except (EOFError, BrokenPipeError):
         return
+
+
+def _empty_log() -> None:
+    """Let the log tell of one request only, also where Python keeps back what was printed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.ftruncate(2, 0)
+    os.lseek(2, 0, os.SEEK_SET)
 
 
 def _answer(function: Any, *arguments: Any) -> tuple[bool, Any]:

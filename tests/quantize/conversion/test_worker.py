@@ -112,6 +112,16 @@ def test_a_crash_is_told_and_the_next_request_gets_a_new_process(worker):
     assert worker.run("state")[0] != pid
 
 
+@pytest.mark.parametrize("unbuffered", ["1", None])
+def test_what_an_earlier_request_printed_is_not_told(module, unbuffered):
+    with Worker(module, {"PYTHONUNBUFFERED": unbuffered}) as worker:
+        worker.run("chatter")
+        with pytest.raises(WorkerCrashError) as caught:
+            worker.run("crash")
+    assert caught.value.tail.lstrip().startswith("last words")
+    assert not {"\0", "printed", "complained"} & {*caught.value.tail, *caught.value.tail.split()}
+
+
 def test_an_exit_is_told(worker):
     with pytest.raises(WorkerCrashError, match="ended with exit code 3"):
         worker.run("leave")
