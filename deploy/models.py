@@ -21,28 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy.model_checks import QUANTIZE_IT, ModelError, check_countable, check_int8
 from quantize.bundle import Bundle, BundleError, BundleTask, InputNormalization, Node
 from quantize.flatbuffer import FlatbufferError, Graph, Tensor, read_graph
 from quantize.macs import macs
 from quantize.tensor_spec import TensorSpec
 from quantize.wire.anatomy import BIAS_INPUTS, INDEX_TYPES
 from quantize.wire.encoding import IDENTIFIER
-from quantize.wire.operator_checks import check_operators
 
 # More than any microcontroller board stores; a larger file is no node of one.
 _LARGEST_FILE_BYTES = 512 * 2**20
-# The time of planning memory grows with the square of the buffers, and TensorFlow Lite Micro's
-# planner is of the same kind. The public models have at most 87 tensors and 31 operators.
-_MOST_PARTS = 2_000
-_CONVERTERS_OF_TYPE = ("QUANTIZE", "DEQUANTIZE", "CAST")
-_QUANTIZE_IT = (
-    "Quantize it to int8: `keras-tree quantize`, or a TFLite converter with a representative "
-    "dataset and TFLITE_BUILTINS_INT8."
-)
-
-
-class ModelError(ValueError):
-    """A model that cannot be checked; says which, why, and what to do."""
 
 
 def load_models(paths: Sequence[str | Path]) -> Bundle:
@@ -82,7 +70,7 @@ def _load_bundle(path: Path) -> Bundle:
     try:
         bundle = Bundle.load(path)
         for node in bundle.nodes.values():
-            _check_countable(read_graph(node.data))
+            check_countable(read_graph(node.data))
     except BundleError as error:
         raise ModelError(str(error)) from error
     except (FlatbufferError, ModelError) as error:
@@ -133,8 +121,8 @@ def _content(path: Path) -> bytes:
 def _node(name: str, data: bytes) -> Node:
     """The node that a .tflite file is."""
     graph = read_graph(data)
-    _check_countable(graph)
-    _check_int8(graph)
+    check_countable(graph)
+    check_int8(graph)
     return Node(
         name=name,
         data=data,
@@ -145,60 +133,6 @@ def _node(name: str, data: bytes) -> Node:
         output=_end(graph, graph.outputs, "outputs"),
         operators=tuple(sorted(graph.operator_names)),
     )
-
-
-def _check_countable(graph: Graph) -> None:
-    """Refuse what the models of ROM and RAM cannot take.
-
-    Raises:
-        ModelError: There is control flow, no operator, or more than anyone plans memory for.
-        FlatbufferError: An operator lacks what its kernel reads.
-    """
-    if graph.subgraph_count != 1:
-        raise ModelError(
-            f"One subgraph is expected, received {graph.subgraph_count}: control flow is not "
-            "supported. Unroll the loop, or take the branch out of the model."
-        )
-    computed = sum(tensor.data is None for tensor in graph.tensors)
-    for count, what in ((computed, "computed tensors"), (len(graph.operators), "operators")):
-        if not 0 < count <= _MOST_PARTS:
-            raise ModelError(
-                f"1 to {_MOST_PARTS:,} {what} are expected, received {count:,}. "
-                "Cut the model into several, or check that the file is whole."
-            )
-    check_operators(graph)
-
-
-def _check_int8(graph: Graph) -> None:
-    """Refuse float and hybrid graphs: their kernels' memory and code were not measured.
-
-    Raises:
-        ModelError: An operator computes with floats, or with quantized types other than int8.
-    """
-    for operator in graph.operators:
-        if operator.name in _CONVERTERS_OF_TYPE:
-            continue
-        tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]
-        activations = [tensor for tensor in tensors if tensor.data is None]
-        floats = [tensor for tensor in activations if "FLOAT" in tensor.dtype]
-        where = f"operator {operator.index}, {operator.name}"
-        if floats and any(t.data is not None and t.dtype == "INT8" for t in tensors):
-            raise ModelError(
-                f"An int8 model is expected, received a hybrid one: {where}, has int8 weights and "
-                "float activations, which TensorFlow Lite Micro does not run. " + _QUANTIZE_IT
-            )
-        if floats:
-            raise ModelError(
-                f"An int8 model is expected, received one that computes with floats: {where}, "
-                f"has a {floats[0].dtype} tensor, and the kernels for floats were not measured. "
-                + _QUANTIZE_IT
-            )
-        others = [tensor for tensor in activations if tensor.dtype in ("UINT8", "INT16", "INT4")]
-        if others:
-            raise ModelError(
-                f"An int8 model is expected, received one with {others[0].dtype} activations: "
-                f"{where}. Their kernels were not measured. " + _QUANTIZE_IT
-            )
 
 
 def _parameters(graph: Graph) -> int:
@@ -230,7 +164,7 @@ def _end(graph: Graph, indices: Sequence[int], side: str) -> TensorSpec:
             raise ModelError(f"The {side} of the model cannot be used. {error}") from error
     raise ModelError(
         f"A model with quantized {side} is expected, received one whose {side} lead to none. "
-        + _QUANTIZE_IT
+        + QUANTIZE_IT
     )
 
 

@@ -4,6 +4,7 @@ The settings and the optimizer stand here. The step, the loop and the reading of
 `training.py`, to which the verbs hand on.
 """
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -34,9 +35,9 @@ class TreeTrainer(keras.Model):
         self._optimizer_state = optimizer_state.OptimizerState()
 
     @property
+    @abstractmethod
     def nodes(self) -> Mapping[str, keras.Model]:
         """The nodes by name, the trunk first."""
-        raise NotImplementedError
 
     def compile(
         self,

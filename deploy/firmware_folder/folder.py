@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from quantize.storage.folder_swap import swapped_folder
 
 __all__ = ["MARKER", "FolderError", "WrittenFolder", "check_target", "write_folder"]
 
@@ -138,9 +139,7 @@ def _own_files(target: Path, listed: Mapping[str, str]) -> list[str]:
 
 def _swap_in(target: Path, files: Mapping[str, bytes], stays: list[str]) -> None:
     """Make the new folder beside the target, and let it take the target's place."""
-    stem = f".{target.name}.{secrets.token_hex(4)}"
-    new, old = target.with_name(f"{stem}.new"), target.with_name(f"{stem}.old")
-    try:
+    with swapped_folder(target) as new:
         for name, data in files.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).write_bytes(data)
@@ -148,15 +147,3 @@ def _swap_in(target: Path, files: Mapping[str, bytes], stays: list[str]) -> None
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             (new / name).unlink(missing_ok=True)
             shutil.copy2(target / name, new / name, follow_symlinks=False)
-        if target.exists():
-            os.rename(target, old)
-        os.rename(new, target)
-    except BaseException:
-        # Read from the disk: an interrupt may fall between a renaming and the next statement.
-        if old.exists() and not target.exists():
-            os.rename(old, target)
-        raise
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)

@@ -14,12 +14,12 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantize.storage.folder_swap import swapped_folder
 from quantize.storage.parts import FORMAT, BundleError
 
 MANIFEST = "manifest.json"
@@ -200,28 +200,16 @@ def _foreign(target: Path) -> str:
 
 def _write_beside(target: Path, files: Mapping[str, bytes], overwrite: bool) -> None:
     """Write the new folder beside `target` and swap it in; on any failure restore `target`."""
-    stem = f".{target.name}.{secrets.token_hex(4)}"
-    new, old = target.with_name(stem + ".new"), target.with_name(stem + ".old")
-    try:
+
+    def check_old(old: Path) -> None:
+        if not overwrite and any(old.iterdir()):
+            raise BundleError(
+                f"`folder` must be new or empty; '{target}' was written by another process at "
+                "the same time, and is left as it is. Choose another folder."
+            )
+
+    with swapped_folder(target, check_old) as new:
         _write_files(new, files)
-        if target.exists():
-            os.rename(target, old)
-            if not overwrite and any(old.iterdir()):
-                raise BundleError(
-                    f"`folder` must be new or empty; '{target}' was written by another process at "
-                    "the same time, and is left as it is. Choose another folder."
-                )
-        os.rename(new, target)
-    except BaseException:
-        # The state is read from the disk: an interrupt may fall between a renaming and the next
-        # statement. A swap that was completed stays.
-        if old.exists() and not target.exists():
-            os.rename(old, target)
-        raise
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(OSError):
         # The bundle stands; a system that cannot flush a folder's names loses at most the swap.
         _flush_folder(target.parent)
