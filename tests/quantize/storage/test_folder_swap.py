@@ -20,9 +20,11 @@ def target(tmp_path):
     return folder
 
 
-def write(new) -> None:
+def write(new, error: type[BaseException] | None = None) -> None:
     new.mkdir()
     (new / "new").write_text("new")
+    if error is not None:
+        raise error
 
 
 def test_the_new_folder_takes_the_place(target):
@@ -58,8 +60,6 @@ def test_on_a_failure_the_old_folder_stays(target, monkeypatch, moment, error):
 
     monkeypatch.setattr(folder_swap.os, "rename", rename)
     with pytest.raises(error), swapped_folder(target, check_old) as new:
-        write(new)
-        if moment == "writing":
-            raise error
+        write(new, error if moment == "writing" else None)
     assert names(target) == {"old": "old"}
     assert [path.name for path in target.parent.iterdir()] == ["target"]
