@@ -12,6 +12,7 @@ from typing import Any
 
 from deploy.emulation.core import EmulationError, KernelCall, Run, SelftestResult
 from deploy.emulation.elf_sections import LinkedImage
+from deploy.emulation.interrupt import stopping_on_interrupt
 from deploy.emulation.machine_code import addresses_after_stack_moves, instruction_count
 from deploy.emulation.target import Target
 
@@ -129,7 +130,8 @@ class UnicornCore:
             self._machine.ctl_flush_tb()
             self._until = until
         try:
-            self._machine.emu_start(pc | self._thumb, until)
+            with stopping_on_interrupt(self._machine.emu_stop):
+                self._machine.emu_start(pc | self._thumb, until)
         except self._unicorn.UcError as error:
             raise EmulationError(f"The core faults at {self._get('pc'):#x}: {error}.") from error
 
