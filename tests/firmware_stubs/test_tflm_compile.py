@@ -45,6 +45,20 @@ def test_everything_compiles(compiler, allocate, tmp_path) -> None:
     objects(compiler, cases.write(tmp_path, cases.bundle("nested"), allocate=allocate))
 
 
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_resolver_of_another_size_does_not_compile(change, tmp_path) -> None:
+    folder = cases.write(tmp_path, cases.bundle("tree"))
+    source = folder / "kt_model_config.cc"
+    text = source.read_text()
+    count = int(re.search(r"kOperators = (\d+);", text)[1])
+    source.write_text(text.replace(f"kOperators = {count};", f"kOperators = {count + change};"))
+    command = [*COMPILERS["host"], *cases.CPP, "-c", source, "-o", folder / "config.o"]
+    command += [f"-I{include}" for include in (folder, cases.ADAPTER, cases.DECLARATIONS)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "the resolver has room for what is added" in run.stderr
+
+
 def test_a_bare_metal_image_needs_nothing_more(tmp_path) -> None:
     """No heap, no constructor before main, no destructor after it, no lock."""
     folder = cases.write(tmp_path, cases.bundle("tree"))
