@@ -22,7 +22,7 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[demo,test,lint,measure]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[demo,test,lint,measure,tfmot]"
 	@touch $@
 
 demo: $(VENV)/demo.stamp
