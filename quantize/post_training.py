@@ -6,7 +6,6 @@ own: `refusal.py`, `calibration.py`, `node_conversion.py`, `strip.py`, `fidelity
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from quantize.calibration import (
     choose_samples,
 )
 from quantize.conversion.freezing import FrozenNode, freeze
+from quantize.conversion.kept_nodes import kept_nodes
 from quantize.conversion.node_conversion import NodeConversion
 from quantize.conversion.pinning import node_specs
 from quantize.conversion.refusal import check_layers
@@ -38,6 +38,7 @@ from quantize.fidelity import fidelity
 from quantize.flatbuffer import read_graph
 from quantize.interpreter import open_interpreter, record_arena
 from quantize.macs import macs
+from quantize.precision.choice import node_precisions
 from quantize.seam import SeamClass, check_seams
 from quantize.strip import LEVELS, Level, strip
 
@@ -58,6 +59,7 @@ def quantize(
     golden_count: int = 4,
     sample_limit: int = DEFAULT_SAMPLE_LIMIT,
     base: Bundle | None = None,
+    precision: str | Mapping[str, str] = "int8",
     progress: Progress | None = None,
 ) -> Bundle:
     """Turn a trained tree into a bundle: one int8 flatbuffer per node, with exact seams.
@@ -81,6 +83,10 @@ def quantize(
         base: An earlier bundle of the same tree. Its nodes whose weights and layers are unchanged,
             and before which nothing changed, are kept byte for byte, and the new nodes are made to
             fit them: a deployed trunk stays as it is when a branch is added.
+        precision: How weights and activations are stored, one name of
+            `quantize.precision.choice.PRECISIONS` for all the nodes, or names by node; "int8" where
+            a node is left out. Whatever it is, a node's two ends stay int8. A node of `base` in
+            another precision is converted anew.
         progress: Called with a line of text at every step.
 
     Returns:
@@ -103,11 +109,12 @@ def quantize(
         tree, paths, samples, evaluation, strip_level, golden_count, sample_limit
     )
     models = {node: tree.nodes[node] for node in tree.nodes if _is_used(node, paths)}
+    precisions = node_precisions(precision, models)
     for node, model in models.items():
         check_layers(node, model)
     with Converter() as converter:
         frozen = {node: freeze(node, model) for node, model in models.items()}
-        kept = _kept_nodes(base, frozen, paths)
+        kept = kept_nodes(base, frozen, paths, precisions)
         activations = Activations(models, paths, chosen)
         conversion = NodeConversion(
             {node: part for node, part in frozen.items() if node not in kept},
@@ -116,10 +123,12 @@ def quantize(
             converter,
             {node: part.data for node, part in kept.items()},
             report,
+            precisions,
         )
         converted = conversion.run()
     nodes = {
-        node: kept.get(node) or _node(frozen[node], model, converted[node], strip_level)
+        node: kept.get(node)
+        or _node(frozen[node], model, converted[node], strip_level, precisions[node])
         for node, model in models.items()
     }
     check_seams(conversion.classes, {node: part.data for node, part in nodes.items()})
@@ -189,45 +198,13 @@ def _check_arguments(
     return choose_samples(samples, list(paths), shape, sample_limit)
 
 
-def _kept_nodes(
-    base: Bundle | None, frozen: Mapping[str, FrozenNode], paths: Mapping[str, Sequence[str]]
-) -> dict[str, Node]:
-    """Return the nodes of `base` that stay as they are.
-
-    A node stays when it computes what it did, and every node of `base` before it stays too: it was
-    calibrated on their outputs.
-    """
-    if base is None:
-        return {}
-    known = {name for name in frozen if name in base.nodes}
-    kept = {name for name in known if base.nodes[name].source_sha256 == frozen[name].sha256}
-    before = {
-        name: {
-            other for path in paths.values() if name in path for other in path[: path.index(name)]
-        }
-        for name in known
-    }
-    changed = True
-    while changed:
-        staying = {name for name in kept if before[name] & known <= kept}
-        changed, kept = staying != kept, staying
-    if kept != known:
-        listed = ", ".join(f"'{name}'" for name in frozen if name in known - kept)
-        warnings.warn(
-            f"Nodes {listed} of `base` have changed since, or stand behind such a node: they are "
-            "converted anew, and their bytes will differ from what is deployed.",
-            stacklevel=3,
-        )
-    return {name: base.nodes[name] for name in frozen if name in kept}
-
-
 def _spread(samples: np.ndarray, count: int) -> np.ndarray:
     """Return `count` of the samples, evenly spaced over them; all where there are fewer."""
     places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
     return samples[places]
 
 
-def _node(frozen: FrozenNode, model: Any, data: bytes, strip_level: Level) -> Node:
+def _node(frozen: FrozenNode, model: Any, data: bytes, strip_level: Level, precision: str) -> Node:
     """Return a converted node with its figures, stripped."""
     stripped = strip(data, strip_level)
     source, target = node_specs(stripped)
@@ -242,6 +219,7 @@ def _node(frozen: FrozenNode, model: Any, data: bytes, strip_level: Level) -> No
         operators=tuple(sorted(read_graph(stripped).operator_names)),
         arena=record_arena(stripped),
         source_sha256=frozen.sha256,
+        precision=precision,
     )
 
 

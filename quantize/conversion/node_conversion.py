@@ -52,6 +52,7 @@ class NodeConversion:
         converter: The converter.
         kept: Flatbuffers of nodes that stay as they are, by name.
         progress: Called with a line of text at every step.
+        precisions: The precision of each node; "int8" where a node is left out.
     """
 
     def __init__(
@@ -62,10 +63,12 @@ class NodeConversion:
         converter: NodeConverter,
         kept: Mapping[str, bytes] | None = None,
         progress: Callable[[str], None] = lambda line: None,
+        precisions: Mapping[str, str] | None = None,
     ) -> None:
         self._frozen = frozen
         self._activations = activations
         self._converter = converter
+        self._precisions = dict(precisions or {})
         self._progress = progress
         self.classes = seam_classes(paths)
         self._before = {
@@ -174,6 +177,8 @@ class NodeConversion:
                     step = partial(self._converter.quantize, self._frozen[name])
                     self._progress(f"converting '{name}'")
                     data = quantize_to_seams(step, self._calibrated[name], pins)
+                    if self._precisions.get(name, "int8") != "int8":
+                        raise NotImplementedError(self._precisions[name])
                     check_flatbuffer(self._frozen[name], data)
                     self._accept(name, data)
                     return True

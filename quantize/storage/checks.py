@@ -18,6 +18,7 @@ import numpy as np
 
 from quantize.flatbuffer import FlatbufferError, Graph, read_graph
 from quantize.interpreter import BACKENDS
+from quantize.precision.choice import PRECISIONS
 from quantize.storage.folder import check_name
 from quantize.storage.parts import BundleError, BundleTask, InputNormalization, Node, Seam
 from quantize.tensor_spec import TensorSpec
@@ -81,6 +82,11 @@ def _check_normalization(normalization: InputNormalization) -> None:
 
 def _check_node(node: Node) -> None:
     """Compare a node's figures with what its flatbuffer says."""
+    if node.precision not in PRECISIONS:
+        raise BundleError(
+            f"node '{node.name}': its precision must be one of {', '.join(PRECISIONS)}; got "
+            f"'{node.precision}'. Upgrade keras-tree, or write the bundle anew."
+        )
     try:
         graph = read_graph(node.data)
         found = _graph_specs(graph)

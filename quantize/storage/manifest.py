@@ -115,6 +115,7 @@ def _node_fields(node: Node) -> dict[str, Any]:
         "output": _spec_fields(node.output),
         "arena": None if node.arena is None else asdict(node.arena),
         "source_sha256": node.source_sha256,
+        "precision": node.precision,
     }
 
 
@@ -130,6 +131,7 @@ def _read_node(name: str, record: Record, read_file: ReadFile) -> Node:
         operators=record.texts("operators"),
         arena=_read_arena(record.record_or_none("arena")),
         source_sha256=record.sha256_or_none("source_sha256"),
+        precision=record.text_or("precision", "int8"),  # older bundles have none
     )
 
 

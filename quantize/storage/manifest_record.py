@@ -47,6 +47,10 @@ class Record:
         """Return a string, or None for null."""
         return None if self._get(key, "a text or null") is None else self.text(key)
 
+    def text_or(self, key: str, default: str) -> str:
+        """Return a string that is not empty, or `default` where the field is absent."""
+        return self.text(key) if key in self._fields else default
+
     def sha256(self, key: str) -> str:
         """Return a SHA-256 digest: 64 lower-case hex digits."""
         value = self.text(key)

@@ -65,6 +65,7 @@ class Node:
             None where its wheel is not installed.
         source_sha256: Hex digest of what the node was made of, its layers and float weights, or
             None where that is not known. A node of an equal digest need not be converted again.
+        precision: How weights and activations are stored, one of `PRECISIONS`.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Node:
     operators: tuple[str, ...]
     arena: ArenaRecording | None = None
     source_sha256: str | None = None
+    precision: str = "int8"
 
     @property
     def rom_bytes(self) -> int:

@@ -217,6 +217,16 @@ def test_a_changed_trunk_changes_all_behind_it(bundle, samples):
     assert again.nodes["digit"].input == again.nodes["trunk"].output
 
 
+def test_an_unknown_precision_is_refused_before_any_work(tree, samples):
+    given = {name: samples[name] for name in ("digit", "angle")}
+    with pytest.raises(
+        ValueError, match=r"`precision` of 'digit' must be one of .* received 'int5'"
+    ):
+        quantize(tree, given, precision={"digit": "int5"})
+    with pytest.raises(ValueError, match=r"by node of the tree, received 'digits'.*'digit'"):
+        quantize(tree, given, precision={"digits": "int4"})
+
+
 def test_a_base_without_one_range_at_a_seam_is_refused(bundle, tree, samples):
     wider = replace(bundle.nodes["digit"].input, scale=bundle.nodes["digit"].input.scale * 2)
     data = requantize(bundle.nodes["digit"].data, "input", wider)

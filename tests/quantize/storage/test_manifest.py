@@ -124,7 +124,7 @@ def test_every_missing_field_is_named(saved, folder):
         parts = dotted.split(".")
         if len(parts) == 2 and parts[0] in owners:
             continue  # a whole node, task or seam; what then does not fit is another test's
-        if parts[-2:-1] == ["node_sqnr_db"]:
+        if parts[-2:-1] == ["node_sqnr_db"] or parts[-1] == "precision":
             continue
         damaged = read(saved)
         holder, last = place(damaged, dotted)
@@ -132,6 +132,22 @@ def test_every_missing_field_is_named(saved, folder):
         write(folder, damaged)
         with pytest.raises(BundleError, match=f"`{dotted}` must be .* it is missing"):
             Bundle.load(folder)
+
+
+def test_nodes_of_older_bundles_are_int8(saved, folder, scored):
+    manifest = read(saved)
+    assert {node.pop("precision") for node in manifest["nodes"].values()} == {"int8"}
+    write(folder, manifest)
+    assert Bundle.load(folder).nodes == scored.nodes
+
+
+def test_an_unknown_precision_is_refused(saved, folder):
+    manifest = read(saved)
+    manifest["nodes"]["mid"]["precision"] = "int5"
+    write(folder, manifest)
+    message = "node 'mid': its precision must be one of int8, int4, .*; got 'int5'"
+    with pytest.raises(BundleError, match=message):
+        Bundle.load(folder)
 
 
 def test_every_field_of_a_wrong_type_is_named(saved, folder):
