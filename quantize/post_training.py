@@ -1,7 +1,8 @@
 """The main verb: a trained tree becomes a bundle of int8 nodes with exact seams.
 
-Belongs here: the story from tree to bundle. Does not belong here: its steps, each in a file of its
-own: `refusal.py`, `calibration.py`, `node_conversion.py`, `strip.py`, `fidelity.py`.
+Belongs here: the story from tree to bundle, and the check of what is given. Does not belong here:
+its steps, each in a file of its own: `refusal.py`, `calibration.py`, `tree_conversion.py`,
+`node_conversion.py`, `strip.py`, `fidelity.py`.
 """
 
 from __future__ import annotations
@@ -12,35 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantize.bundle import (
-    Bundle,
-    BundleTask,
-    InputNormalization,
-    Node,
-    Score,
-    Seam,
-    current_versions,
-)
+from quantize.bundle import Bundle, InputNormalization
 from quantize.calibration import (
     DEFAULT_SAMPLE_LIMIT,
-    Activations,
     CalibrationError,
     check_task_names,
     choose_samples,
 )
-from quantize.conversion.freezing import FrozenNode, freeze
+from quantize.conversion.freezing import freeze
 from quantize.conversion.kept_nodes import kept_nodes
-from quantize.conversion.node_conversion import NodeConversion
-from quantize.conversion.pinning import node_specs
 from quantize.conversion.refusal import check_layers
 from quantize.convert import Converter
 from quantize.fidelity import fidelity
-from quantize.flatbuffer import read_graph
-from quantize.interpreter import open_interpreter, record_arena
-from quantize.macs import macs
 from quantize.precision.choice import node_precisions
-from quantize.seam import SeamClass, check_seams
-from quantize.strip import LEVELS, Level, strip
+from quantize.strip import LEVELS, Level
+from quantize.tree_conversion import BundleSettings, TreeConversion
 
 if TYPE_CHECKING:
     from keras_tree import Tree
@@ -112,37 +99,14 @@ def quantize(
     precisions = node_precisions(precision, models)
     for node, model in models.items():
         check_layers(node, model)
+    settings = BundleSettings(
+        name, strip_level, input_normalization or InputNormalization(), golden_count
+    )
     with Converter() as converter:
         frozen = {node: freeze(node, model) for node, model in models.items()}
         kept = kept_nodes(base, frozen, paths, precisions)
-        activations = Activations(models, paths, chosen)
-        conversion = NodeConversion(
-            {node: part for node, part in frozen.items() if node not in kept},
-            paths,
-            activations,
-            converter,
-            {node: part.data for node, part in kept.items()},
-            report,
-            precisions,
-        )
-        converted = conversion.run()
-    nodes = {
-        node: kept.get(node)
-        or _node(frozen[node], model, converted[node], strip_level, precisions[node])
-        for node, model in models.items()
-    }
-    check_seams(conversion.classes, {node: part.data for node, part in nodes.items()})
-    bundle = Bundle(
-        name=name,
-        nodes=nodes,
-        seams=tuple(_seam(seam, nodes) for seam in conversion.classes),
-        tasks={
-            task: _task(tree, task, path, nodes, _spread(chosen[task], golden_count), base)
-            for task, path in paths.items()
-        },
-        input_normalization=input_normalization or InputNormalization(),
-        versions=current_versions(),
-    )
+        conversion = TreeConversion(tree, paths, frozen, chosen, converter, settings, base, report)
+        bundle = conversion.bundle(precisions, kept)
     return _scored(tree, bundle, evaluation, report)
 
 
@@ -196,67 +160,6 @@ def _check_arguments(
         check_task_names(given, tree.tasks, argument)
     shape = tree.nodes[tree.trunk_name].inputs[0].shape[1:]
     return choose_samples(samples, list(paths), shape, sample_limit)
-
-
-def _spread(samples: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` of the samples, evenly spaced over them; all where there are fewer."""
-    places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return samples[places]
-
-
-def _node(frozen: FrozenNode, model: Any, data: bytes, strip_level: Level, precision: str) -> Node:
-    """Return a converted node with its figures, stripped."""
-    stripped = strip(data, strip_level)
-    source, target = node_specs(stripped)
-    return Node(
-        name=frozen.name,
-        data=stripped,
-        unstripped_bytes=len(data),
-        parameters=model.count_params(),
-        macs=macs(stripped),
-        input=source,
-        output=target,
-        operators=tuple(sorted(read_graph(stripped).operator_names)),
-        arena=record_arena(stripped),
-        source_sha256=frozen.sha256,
-        precision=precision,
-    )
-
-
-def _seam(seam: SeamClass, nodes: Mapping[str, Node]) -> Seam:
-    spec = nodes[seam.producers[0]].output
-    return Seam(seam.name, spec.shape, spec.scale, spec.zero_point, seam.producers, seam.consumers)
-
-
-def _task(
-    tree: Tree,
-    task: str,
-    path: tuple[str, ...],
-    nodes: Mapping[str, Node],
-    samples: np.ndarray,
-    base: Bundle | None,
-) -> BundleTask:
-    """Return a shipped task with golden vectors: real inputs through the chain of its nodes.
-
-    A task whose nodes all stand in `base` byte for byte keeps the score that it has there.
-    """
-    inputs = outputs = nodes[path[0]].input.quantize(samples)
-    backend = ""
-    for name in path:
-        interpreter = open_interpreter(nodes[name].data)
-        backend, outputs = interpreter.backend, interpreter.run(outputs)
-    labels = tuple(tree.tasks[task].labels)
-    score = _kept_score(base, task, path, nodes)
-    return BundleTask(task, path, labels, inputs, outputs, score, backend)
-
-
-def _kept_score(
-    base: Bundle | None, task: str, path: tuple[str, ...], nodes: Mapping[str, Node]
-) -> Score | None:
-    if base is None or task not in base.tasks or base.tasks[task].path != path:
-        return None
-    same = all(base.nodes[name].data == nodes[name].data for name in path)
-    return base.tasks[task].score if same else None
 
 
 def _scored(
