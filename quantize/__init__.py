@@ -11,6 +11,9 @@ Example:
 Importing it loads neither TensorFlow nor Keras; `quantize.quantize` does.
 """
 
+from quantize.aware.backend import AwareTrainingError
+from quantize.aware.recipe import Clustering, Pruning, Recipe
+from quantize.aware_training import Tuned, tune
 from quantize.bundle import Bundle, BundleError, InputNormalization
 from quantize.calibration import CalibrationError
 from quantize.conversion.refusal import RefusalError
@@ -22,15 +25,21 @@ from quantize.post_training import quantize
 from quantize.seam import SeamError
 
 __all__ = [
+    "AwareTrainingError",
     "Bundle",
     "BundleError",
     "CalibrationError",
+    "Clustering",
     "ConversionError",
     "FlatbufferError",
     "InputNormalization",
     "InterpreterError",
+    "Pruning",
+    "Recipe",
     "RefusalError",
     "SeamError",
+    "Tuned",
     "fidelity",
     "quantize",
+    "tune",
 ]
