@@ -1,4 +1,4 @@
-"""Scratch memory that CMSIS-NN's int8 functions ask for.
+"""Scratch memory that CMSIS-NN's integer functions ask for.
 
 Each function is one of CMSIS-NN's `*_get_buffer_size` functions (revision 4ab83cc3, folders
 `Source/ConvolutionFunctions`, `FullyConnectedFunctions` and `PoolingFunctions`), compiled by GCC:
@@ -71,6 +71,21 @@ def depthwise_scratch_bytes(window: Window, has_dsp: bool, has_mve: bool) -> int
     if window.kernel == (3, 3) and max(window.padding) <= 1:
         return 0
     return 2 * window.channels * window.kernel_area if has_dsp else 0
+
+
+def depthwise_int4_scratch_bytes(window: Window, has_mve: bool) -> int:
+    """`arm_depthwise_conv_wrapper_s4_get_buffer_size`: the same with and without DSP."""
+    if window.channels != window.output_channels or window.dilation != (1, 1):
+        return 0
+    if has_mve:
+        return 4 * _DEPTHWISE_BLOCK_CHANNELS * window.kernel_area
+    return 2 * window.channels * window.kernel_area
+
+
+def convolution_int16_scratch_bytes(window: Window, has_mve: bool) -> int:
+    """`arm_convolve_wrapper_s16_get_buffer_size`, whatever the kernel's size."""
+    columns = window.channels * window.kernel_area
+    return 2 * 4 * _round_up(columns, 8) if has_mve else 2 * 2 * columns
 
 
 def transposed_scratch_bytes(window: Window, has_mve: bool) -> tuple[int, int]:

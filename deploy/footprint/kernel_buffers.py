@@ -1,8 +1,8 @@
 """Buffers that the kernels of each operator ask for when they are prepared.
 
-From the `Prepare` functions of tensorflow/lite/micro/kernels (revision 90b983c2), for int8. Belongs
-here: what depends on shapes and options. Fixed structures of an operator are in
-`operator_memory.py`, CMSIS-NN's scratch formulas in `cmsis_nn.py`.
+From the `Prepare` functions of tensorflow/lite/micro/kernels (revision 90b983c2), for int8 and
+int16 activations and int4 weights. Belongs here: what depends on shapes and options. Fixed
+structures of an operator are in `operator_memory.py`, CMSIS-NN's scratch formulas in `cmsis_nn.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 
 from deploy.footprint import cmsis_nn
 from quantize.flatbuffer import Tensor
+
+# 513 values: `LUTSize<int16_t>()`.
+_INT16_TABLE_BYTES = 2 * 513
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ class Buffers:
     Args:
         persistent: Sizes of the buffers that stay allocated, in bytes.
         scratch: Sizes of the scratch buffers, in bytes.
+        objects: Names of the structures that stay allocated, behind `persistent`.
     """
 
     persistent: tuple[int, ...] = ()
     scratch: tuple[int, ...] = ()
+    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,11 @@ class Call:
         tensor = self.inputs[index] if index < len(self.inputs) else None
         return () if tensor is None else tensor.shape
 
+    def dtype(self, index: int) -> str:
+        """Type of an input, empty where it is absent."""
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        return "" if tensor is None else tensor.dtype
+
 
 def _channel_arrays(channels: int) -> tuple[int, int]:
     """A multiplier and a shift of 4 bytes per output channel."""
@@ -77,7 +87,13 @@ def convolution(call: Call) -> Buffers:
     if not call.kernels.cmsis_nn:
         return Buffers(arrays, _unpacked_int4(call))
     window = _window(call, call.outputs[0].shape[3], filters[3])
-    return Buffers(arrays, _asked(cmsis_nn.convolution_scratch_bytes(window, call.kernels.has_mve)))
+    # The size for int8 weights is asked for also where they are int4: never less than those need.
+    formula = (
+        cmsis_nn.convolution_int16_scratch_bytes
+        if call.dtype(0) == "INT16"
+        else cmsis_nn.convolution_scratch_bytes
+    )
+    return Buffers(arrays, _asked(formula(window, call.kernels.has_mve)))
 
 
 def depthwise(call: Call) -> Buffers:
@@ -86,8 +102,13 @@ def depthwise(call: Call) -> Buffers:
     arrays = _channel_arrays(filters[3])
     if not call.kernels.cmsis_nn:
         return Buffers(arrays, _unpacked_int4(call))
+    if call.dtype(0) == "INT16":
+        return Buffers(arrays)
     # As an ordinary convolution, which a single input channel makes of it, its filters have one.
     window = _window(call, filters[3], 1)
+    if call.dtype(1) == "INT4":
+        size = cmsis_nn.depthwise_int4_scratch_bytes(window, call.kernels.has_mve)
+        return Buffers(arrays, _asked(size))
     size = cmsis_nn.depthwise_scratch_bytes(window, call.kernels.has_dsp, call.kernels.has_mve)
     return Buffers(arrays, _asked(size))
 
@@ -100,6 +121,8 @@ def fully_connected(call: Call) -> Buffers:
     arrays = _channel_arrays(scales) if scales > 1 else ()
     if not call.kernels.cmsis_nn:
         return Buffers(arrays, _unpacked_int4(call))
+    if call.dtype(0) == "INT16" or call.dtype(1) == "INT4":
+        return Buffers(arrays)
     output = call.outputs[0].shape
     if len(output) > 2 and call.shape(1)[-1] % 4 == 0:
         # Runs as a 1x1 convolution, for which one scale has to be spread over the channels.
@@ -115,8 +138,12 @@ def fully_connected(call: Call) -> Buffers:
 def transpose_convolution(call: Call) -> Buffers:
     """TRANSPOSE_CONV: an accumulator per output, or what CMSIS-NN asks for."""
     arrays = _channel_arrays(call.shape(1)[0])
+    sums = math.prod(call.outputs[0].shape)
+    if call.dtype(2) == "INT16":
+        converted = (8 * math.prod(call.shape(3)),) if call.dtype(3) == "INT16" else ()
+        return Buffers(arrays, (8 * sums, *converted))
     if not call.kernels.cmsis_nn:
-        return Buffers(arrays, (4 * math.prod(call.outputs[0].shape),))
+        return Buffers(arrays, (4 * sums,))
     _, height, width, channels = call.shape(2)
     output_channels, kernel_height, kernel_width, _ = call.shape(1)
     _, output_height, output_width, _ = call.outputs[0].shape
@@ -159,18 +186,32 @@ def batch_matmul(call: Call) -> Buffers:
     """BATCH_MATMUL: copies of what has to be transposed."""
     transposed = (call.inputs[0] if call.options.adjX else None,
                   None if call.options.adjY else call.inputs[1])  # fmt: skip
+    element_bytes = 2 if call.dtype(0) == "INT16" else 1
     copies = tuple(
         size
         for tensor in transposed
         if tensor is not None
-        for size in (12, _int_array_bytes(len(tensor.shape)), math.prod(tensor.shape))
-    )
+        for size in (
+            12, _int_array_bytes(len(tensor.shape)), element_bytes * math.prod(tensor.shape)
+        )
+    )  # fmt: skip
     shape = call.outputs[0].shape
     quantization, dims = 28, _int_array_bytes(len(shape))
     if not call.kernels.cmsis_nn:
         return Buffers((quantization, *copies, dims))
     sums = cmsis_nn.fully_connected_sum_bytes(shape[-1], call.kernels.has_mve)
-    return Buffers((*copies, dims, quantization), _asked(sums))
+    return Buffers((*copies, dims, quantization), () if element_bytes > 1 else _asked(sums))
+
+
+def softmax(call: Call) -> Buffers:
+    """SOFTMAX: for int16 the tables of the exponential and of the reciprocal."""
+    return Buffers((_INT16_TABLE_BYTES,) * 2) if call.dtype(0) == "INT16" else Buffers()
+
+
+def decode(call: Call) -> Buffers:
+    """TFLM_DECODE: a pointer and a state for each of the tensors that it decodes."""
+    count = len(call.outputs)
+    return Buffers((4 * count,), objects=("DecodeStateLut",) * count)
 
 
 def _unpacked_int4(call: Call) -> tuple[int, ...]:

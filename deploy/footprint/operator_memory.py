@@ -1,7 +1,7 @@
 """What each operator keeps in the arena: parameters, its own data, buffers and scratch memory.
 
 One row per operator that is known, from the kernels of tensorflow/lite/micro/kernels (revision
-90b983c2, int8). An operator without a row is unknown: its node's memory is then taken from a
+90b983c2, integers). An operator without a row is unknown: its node's memory is then taken from a
 recording (`ram.py`). Sizes that depend on shapes are in `kernel_buffers.py`, order and alignment of
 the allocations in `arena.py`.
 """
@@ -134,7 +134,7 @@ _ROWS: dict[str, _Row] = {
     "RSQRT": _Row(data="OpDataAbsRsqrt"),
     "SHAPE": _Row("TfLiteShapeParams"),
     "SLICE": _Row(),
-    "SOFTMAX": _Row("TfLiteSoftmaxParams", "SoftmaxParams", cmsis_nn_data="cmsis_nn.softmax"),
+    "SOFTMAX": _Row("TfLiteSoftmaxParams", "SoftmaxParams", buffers.softmax, "cmsis_nn.softmax"),
     "SPACE_TO_DEPTH": _Row("TfLiteSpaceToDepthParams", prepare=buffers.own_output_shape),
     "SPLIT": _Row("TfLiteSplitParams"),
     "SPLIT_V": _Row("TfLiteSplitVParams"),
@@ -144,6 +144,7 @@ _ROWS: dict[str, _Row] = {
     "SUB": _Row("TfLiteSubParams", "OpDataSub"),
     "SUM": _Row("TfLiteReducerParams", "OpDataReduce", buffers.mean_or_sum),
     "TANH": _Row(data="tanh.OpData"),
+    "TFLM_DECODE": _Row(prepare=buffers.decode),
     "TRANSPOSE": _Row(),
     "TRANSPOSE_CONV": _Row(
         "TfLiteTransposeConvParams",

@@ -20,13 +20,15 @@ from deploy.footprint.arena import (
 from deploy.footprint.kernel_buffers import KernelSet
 from deploy.footprint.operator_memory import OperatorMemory, operator_memory
 from deploy.footprint.structs import Struct, struct_sizes
-from quantize.flatbuffer import Graph
+from quantize.flatbuffer import Graph, Operator
 from quantize.interpreter import ArenaRecording
 
 _REFERENCE = KernelSet(cmsis_nn=False, has_dsp=False, has_mve=False)
 # Bytes by which an operator's own data is larger on the host, after rounding to 16; the wheel's
 # fully connected layer has fields of its own besides.
 _HOST_SURPLUS = {"CONV_2D": 16, "DEPTHWISE_CONV_2D": 16, "SOFTMAX": 16, "FULLY_CONNECTED": 32}
+# The same of the state of each tensor that a TFLM_DECODE decodes.
+_HOST_SURPLUS_PER_DECODED = 32
 # Pointer array, tensor, quantization and zero point of the one input and the one output.
 _ENDS_BYTES = 104
 # The largest structure of options, for an operator that is not known.
@@ -77,7 +79,7 @@ def _tail_bytes(recording: ArenaRecording, graph: Graph, structs: Mapping[str, S
     memories = [operator_memory(operator, graph, _REFERENCE) for operator in graph.operators]
     params = sum(_params_bytes(memory, structs) for memory in memories)
     scratch = sum(len(memory.buffers.scratch) for memory in memories if memory is not None)
-    surplus = sum(_HOST_SURPLUS.get(operator.name, 0) for operator in graph.operators)
+    surplus = sum(_surplus_bytes(operator) for operator in graph.operators)
     fixed = shared_objects_bytes(structs) + sum(
         structs[name].size_bytes for name in ("MicroBuiltinDataAllocator", "SubgraphAllocations")
     )
@@ -93,6 +95,12 @@ def _tail_bytes(recording: ArenaRecording, graph: Graph, structs: Mapping[str, S
     )
 
 
+def _surplus_bytes(operator: Operator) -> int:
+    if operator.name == "TFLM_DECODE":
+        return _HOST_SURPLUS_PER_DECODED * len(operator.outputs)
+    return _HOST_SURPLUS.get(operator.name, 0)
+
+
 def _params_bytes(memory: OperatorMemory | None, structs: Mapping[str, Struct]) -> int:
     if memory is None:
         return _UNKNOWN_PARAMS_BYTES
@@ -102,4 +110,5 @@ def _params_bytes(memory: OperatorMemory | None, structs: Mapping[str, Struct]) 
 def _kept_bytes(memory: OperatorMemory, structs: Mapping[str, Struct]) -> int:
     """What an operator's kernel keeps at the tail."""
     data = round_up(structs[memory.data].size_bytes, 16) if memory.data else 0
-    return data + sum(round_up(size, 16) for size in memory.buffers.persistent)
+    sizes = (*memory.buffers.persistent, *(structs[n].size_bytes for n in memory.buffers.objects))
+    return data + sum(round_up(size, 16) for size in sizes)

@@ -20,6 +20,8 @@ from quantize.flatbuffer import FlatbufferError, Graph, read_graph
 
 INPUT_STEP = 0
 """The step in which a node's inputs are filled; its operators run in steps 1, 2, ..."""
+DECODE = "TFLM_DECODE"
+"""The operator that unpacks weights stored as lookup tables into the arena."""
 UNUSED_STEP = -1
 """The step of a tensor that no operator touches: it has a place, at no time."""
 
@@ -29,8 +31,8 @@ class PlacedBuffer:
     """A tensor or a scratch buffer with its place in the head and the steps in which it lives.
 
     Args:
-        role: What it is: "input", "output", "between" (from one operator to another), "scratch" or
-            "unused".
+        role: What it is: "input", "output", "between" (from one operator to another), "decoded"
+            (weights that TFLM_DECODE unpacks for the operator behind it), "scratch" or "unused".
         operator: Index of the operator that writes it or asks for it; None for an input, and for
             what is unused.
         name: The tensor's name; empty in a stripped file and for scratch memory.
@@ -146,7 +148,8 @@ def _placed(buffer: PlannedBuffer, offset_bytes: int, graph: Graph) -> PlacedBuf
     if buffer.tensor is not None:
         tensor = graph.tensors[buffer.tensor]
         name, shape = tensor.name, tensor.shape
-        role, writer = _role(buffer, graph), _writer(buffer.tensor, graph)
+        writer = _writer(buffer.tensor, graph)
+        role = _role(buffer, graph, writer)
     return PlacedBuffer(
         role=role,
         operator=writer,
@@ -165,9 +168,12 @@ def _writer(tensor: int, graph: Graph) -> int | None:
     return next(writers, None)
 
 
-def _role(buffer: PlannedBuffer, graph: Graph) -> str:
+def _role(buffer: PlannedBuffer, graph: Graph, writer: int | None) -> str:
     if buffer.first_step == UNUSED_STEP:
         return "unused"
     if buffer.tensor in graph.inputs:
         return "input"
-    return "output" if buffer.tensor in graph.outputs else "between"
+    if buffer.tensor in graph.outputs:
+        return "output"
+    is_decoded = writer is not None and graph.operators[writer].name == DECODE
+    return "decoded" if is_decoded else "between"

@@ -18,7 +18,13 @@ from benchmarks.footprint_models import (
 )
 from deploy.footprint import node_arena
 from deploy.footprint.arena import node_memory, round_up, shared_objects_bytes, unknown_operators
-from deploy.footprint.cmsis_nn import Window, convolution_scratch_bytes, depthwise_scratch_bytes
+from deploy.footprint.cmsis_nn import (
+    Window,
+    convolution_int16_scratch_bytes,
+    convolution_scratch_bytes,
+    depthwise_int4_scratch_bytes,
+    depthwise_scratch_bytes,
+)
 from deploy.footprint.cores import CoreError
 from deploy.footprint.kernel_buffers import KernelSet
 from deploy.footprint.memory_planner import PlannedBuffer, plan_bytes
@@ -205,6 +211,61 @@ def test_scratch_of_a_depthwise_convolution() -> None:
     assert depthwise_scratch_bytes(large, has_dsp=False, has_mve=True) == 1_488
 
 
+def test_scratch_of_other_types_than_int8() -> None:
+    small, dilated = window(9, 8, (3, 3), 8, 1), window(9, 8, (3, 3), 8, 1)
+    dilated = dataclasses.replace(dilated, dilation=(2, 1))
+    assert depthwise_int4_scratch_bytes(small, has_mve=False) == 144
+    assert depthwise_int4_scratch_bytes(small, has_mve=True) == 4_464
+    assert depthwise_int4_scratch_bytes(dilated, has_mve=True) == 0
+    assert convolution_int16_scratch_bytes(small, has_mve=False) == 288
+    assert convolution_int16_scratch_bytes(window(9, 3, (3, 3), 8, 1), has_mve=True) == 256
+    # Unlike for int8, 1x1 is no case of its own.
+    assert convolution_int16_scratch_bytes(window(9, 5, (1, 1), 8, 0), has_mve=False) == 20
+
+
+# Weights that are decoded, int4 weights, int16 activations.
+
+
+@pytest.mark.parametrize("build", ["m4-ref", "m4-cmsis", "m55-cmsis"])
+def test_decoded_weights_take_the_arena_while_they_are_used(build: str) -> None:
+    plain, stored = (measured_memory(name, build) for name in ("fc_big", "fc_big_lut4"))
+    # The 500 x 64 weights of the first layer beside its input and its output.
+    assert stored.head_bytes - plain.head_bytes >= 500 * 64 - 16
+    # Two operators more, each with one state, and three tensors for each encoded one.
+    states = 2 * (round_up(4, 16) + round_up(36, 16))
+    structs = 2 * (32 + 2 * 12)
+    kernel_sums = round_up(4 * 500, 16) + round_up(4 * 9, 16) if build == "m55-cmsis" else 0
+    grown = stored.tail_bytes(SHARED_BYTES) - plain.tail_bytes(SHARED_BYTES)
+    assert abs(grown - states - structs + kernel_sums) <= 16
+
+
+def test_int16_tables_of_softmax_stay_allocated() -> None:
+    plain, wide = (measured_memory(name, "m4-ref") for name in ("B", "B_16x8"))
+    grown = wide.tail_bytes(SHARED_BYTES) - plain.tail_bytes(SHARED_BYTES)
+    # Two tables of 513 numbers; its dense layer has one scale instead of ten.
+    assert grown == 2 * round_up(2 * 513, 16) - 2 * round_up(4 * 10, 16)
+
+
+def test_reference_kernels_unpack_int4_weights_into_the_arena() -> None:
+    graph = measured_graph("kws_int4")
+    convolutions = (operator for operator in graph.operators if operator.name == "CONV_2D")
+    known = [operator_memory(operator, graph, REFERENCE) for operator in convolutions]
+    unpacked = [memory.buffers.scratch for memory in known if memory is not None]
+    assert unpacked[0] == (64 * 10 * 4,)
+    assert set(unpacked[1:]) == {(64 * 64,)}
+
+
+@pytest.mark.parametrize("name", ["T_lut4", "B_lut4", "fc_big_lut4", "T_int4", "T_16x8"])
+def test_a_recording_of_a_compressed_node_is_near(name: str) -> None:
+    graph, (head, tail, _) = measured_graph(name), ARENAS["nodes"][name]["measured"]["m4-ref"]
+    persistent = {
+        # Buffers at the tail as the wheel of October 2026 records them, on 64 bits.
+        "T_lut4": 820, "B_lut4": 740, "fc_big_lut4": 4_564, "T_int4": 524, "T_16x8": 540,
+    }[name]  # fmt: skip
+    recording = recording_of(head, persistent, len(graph.tensors), len(graph.operators))
+    assert abs(corrected_arena_bytes(recording, graph) - head - tail) <= 32
+
+
 # What is known, and what is not.
 
 
@@ -217,7 +278,7 @@ def test_nearly_every_known_operator_was_measured() -> None:
 
 def test_every_structure_of_a_row_has_a_size() -> None:
     for row in _ROWS.values():
-        for struct in (row.params, row.data, row.cmsis_nn_data):
+        for struct in (row.params, row.data, row.cmsis_nn_data, "DecodeStateLut"):
             for short_enums in (True, False):
                 assert struct is None or struct_sizes(short_enums)[struct].size_bytes > 0
 
