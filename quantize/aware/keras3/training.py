@@ -1,0 +1,239 @@
+"""Aware training in plain Keras 3: the backend's one door, `build`.
+
+Belongs here: the stages, and the compiled step of each task. Does not belong here: the loop over
+epochs, which calls `train_batch` (`quantize/aware_training.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_tree import Task
+from keras_tree.loop.compilation import STEPS_WORTH_COMPILING, TINY_STEP_MACS, layer_macs
+from keras_tree.loop.contract import Contract
+from keras_tree.loop.losses import TaskLoss
+from keras_tree.nodes import inner_layers
+from quantize.aware.backend import AwareNode, NodeWeights
+from quantize.aware.keras3.building import program_of
+from quantize.aware.keras3.calibration import Calibration, Ends
+from quantize.aware.keras3.fake_quantization import Ranges
+from quantize.aware.keras3.kernels import Weight, Weights
+from quantize.aware.keras3.program import Call
+from quantize.aware.recipe import Recipe, Stage
+
+_BATCH = 256
+
+
+def build(
+    nodes: Mapping[str, AwareNode],
+    paths: Mapping[str, tuple[str, ...]],
+    tasks: Mapping[str, Task],
+    recipe: Recipe,
+) -> KerasAwareModel:
+    """Return nodes ready for aware training (`quantize.aware.backend.Build`).
+
+    Args:
+        nodes: The nodes by name; their models are only read.
+        paths: Per task the names of the nodes that it runs.
+        tasks: The tasks by name.
+        recipe: The recipe.
+
+    Raises:
+        AwareTrainingError: A trained node has a layer with weights that is not supported.
+    """
+    return KerasAwareModel(nodes, paths, tasks, recipe)
+
+
+class KerasAwareModel:
+    """Paths of nodes in training (`quantize.aware.backend.AwareModel`).
+
+    Args:
+        nodes: The nodes by name; their models are only read.
+        paths: Per task the names of the nodes that it runs.
+        tasks: The tasks by name.
+        recipe: The recipe.
+
+    Raises:
+        AwareTrainingError: A trained node has a layer with weights that is not supported.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, AwareNode],
+        paths: Mapping[str, tuple[str, ...]],
+        tasks: Mapping[str, Task],
+        recipe: Recipe,
+    ) -> None:
+        self.recipe = recipe
+        self._nodes, self._paths = nodes, paths
+        self._weights, self._ranges = Weights(), Ranges()
+        programs = {
+            name: program_of(node, recipe, self._weights, self._ranges)
+            for name, node in nodes.items()
+        }
+        self._ends = Ends(nodes, programs, paths, self._ranges)
+        self._programs = programs
+        self._losses = {task: TaskLoss(tasks[task]) for task in paths}
+        self._contracts = {task: self._contract(tasks[task]) for task in paths}
+        self._shared = frozenset(
+            name for name in nodes if sum(name in path for path in paths.values()) > 1
+        )
+        self._quantized = False
+        self._step_count = 0
+        self._calibration: Calibration | None = None
+        self._steps: dict[str, Callable[..., tf.Tensor]] = {}
+        self._predictions: dict[str, Callable[..., tf.Tensor]] = {}
+
+    def begin_stage(self, stage: Stage, step_count: int) -> None:
+        """Set up a stage of the recipe; `step_count` calls of `train_batch` follow."""
+        self._clear()
+        self._quantized = stage == "quantize"
+        self._step_count = step_count
+        variables = [variable for name in self._nodes for _, variable in self._trained(name)]
+        self._optimizer = keras.optimizers.Adam(self.recipe.learning_rate)
+        self._optimizer.build(variables)
+
+    def calibrate(self, samples: Mapping[str, np.ndarray]) -> None:
+        """Set every free range to the least and greatest value over samples.
+
+        Args:
+            samples: Per task float32 (n, *input shape of its path).
+        """
+        if self._calibration is None:
+            self._calibration = Calibration(
+                self._programs, self._paths, self._ends, self._weights, self._ranges
+            )
+        self._calibration.run(samples)
+
+    def train_batch(self, task: str, x: np.ndarray, y: np.ndarray) -> float:
+        """Take one optimizer step on a task and return its loss.
+
+        Args:
+            task: The task.
+            x: float32 (batch, *input shape of its path).
+            y: Labels as the task's loss takes them; a missing one counts for nothing.
+        """
+        batch = self._contracts[task].check(x, y)
+        rows = (np.asarray(batch.x, np.float32), batch.y, batch.weight, batch.valid)
+        if task not in self._steps:
+            signature = [tf.TensorSpec((None, *part.shape[1:]), tf.float32) for part in rows]
+            self._steps[task] = tf.function(
+                lambda *parts: self._step(task, *parts),
+                input_signature=signature,
+                autograph=False,
+                jit_compile=self._is_tiny(task, len(x)),
+            )
+        return float(self._steps[task](*rows))
+
+    def predict(self, task: str, x: np.ndarray) -> np.ndarray:
+        """Return a task's outputs as the present stage computes them, in inference mode.
+
+        Args:
+            task: The task.
+            x: float32 (n, *input shape of its path).
+
+        Returns:
+            float32 (n, *output shape).
+        """
+        x = np.asarray(x, np.float32)
+        if task not in self._predictions:
+            self._predictions[task] = tf.function(
+                lambda inputs: self._run(task, inputs, self._call()),
+                input_signature=[tf.TensorSpec((None, *x.shape[1:]), tf.float32)],
+                autograph=False,
+            )
+        function = self._predictions[task]
+        starts = range(0, max(1, len(x)), _BATCH)
+        return np.concatenate([function(x[start : start + _BATCH]).numpy() for start in starts])
+
+    def end_stage(self) -> None:
+        """Finish the stage."""
+        for kernel in self._weights.kernels():
+            kernel.settle()
+
+    def weights(self) -> dict[str, NodeWeights]:
+        """Return the weights of the trained nodes, by node."""
+        return {
+            name: dict(self._layer_weights(node.model))
+            for name, node in self._nodes.items()
+            if node.trained
+        }
+
+    def _step(
+        self, task: str, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, valid: tf.Tensor
+    ) -> tf.Tensor:
+        """Change the weights of a task's path; return its loss, without its weight in the sum."""
+        loss_of = self._losses[task]
+        trained = [w for name in self._paths[task] for w in self._trained(name)]
+        variables = [variable for _, variable in trained]
+        values = [variable.value for variable in variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            outputs = self._run(task, x, self._call(training=True))
+            loss, _ = loss_of.mean(y, tf.cast(outputs, tf.float32), weight, valid)
+            total = loss * loss_of.task.weight
+            for copy, _ in trained:
+                total += copy.penalty()
+        gradients = tape.gradient(total, values)
+        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        if pairs:
+            self._optimizer.apply(*zip(*pairs, strict=True))
+        return loss
+
+    def _run(self, task: str, x: tf.Tensor, call: Call) -> tf.Tensor:
+        """Return the outputs of a path, float32 (batch, *output shape)."""
+        path = self._paths[task]
+        x = self._ends.enter(call, path[0], x)
+        for name in path:
+            x = self._ends.run(call, name, x)
+        return x
+
+    def _call(self, training: bool = False) -> Call:
+        ranges = self._ranges if self._quantized else None
+        return Call(self._weights, ranges, training, self._shared)
+
+    def _clear(self) -> None:
+        """Forget what was compiled for the stage before."""
+        self._steps, self._predictions, self._calibration = {}, {}, None
+
+    def _trained(self, name: str) -> list[tuple[Weight, keras.Variable]]:
+        """Return the weights of a node that are trained, with the variables trained for them."""
+        sources: Sequence[Any] = self._nodes[name].model.weights
+        copies = [self._weights[source] for source in sources if source in self._weights]
+        return [(copy, copy.trained) for copy in copies if copy.trained is not None]
+
+    def _is_tiny(self, task: str, rows: int) -> bool:
+        """Whether XLA makes a step faster by more than it takes to compile it."""
+        layers = [
+            one for name in self._paths[task] for one in inner_layers(self._nodes[name].model)
+        ]
+        macs = rows * sum(map(layer_macs, layers))
+        return (
+            macs <= TINY_STEP_MACS
+            and self._step_count >= STEPS_WORTH_COMPILING
+            and all(layer.supports_jit for layer in layers)
+        )
+
+    def _contract(self, task: Task) -> Contract:
+        path = self._paths[task.name]
+        first, last = self._nodes[path[0]].model, self._nodes[path[-1]].model
+        return Contract(task, tuple(first.inputs[0].shape), tuple(last.outputs[0].shape))
+
+    def _layer_weights(
+        self, model: keras.Model, prefix: str = ""
+    ) -> Iterator[tuple[str, list[np.ndarray]]]:
+        """Give the arrays of every layer with weights, by its path."""
+        for layer in model.layers:
+            path = f"{prefix}{layer.name}"
+            if isinstance(layer, keras.Model):
+                yield from self._layer_weights(layer, f"{path}/")
+            elif layer.weights:
+                yield path, [self._array(source) for source in layer.weights]
+
+    def _array(self, source: keras.Variable) -> np.ndarray:
+        return self._weights[source].numpy() if source in self._weights else source.numpy()
