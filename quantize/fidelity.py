@@ -95,9 +95,9 @@ class _Walk:
         self._model = tree[task]
         self._float_nodes = {name: tree.nodes[name] for name in self.path}
         nodes = bundle.path_nodes(task)
-        self._x = _checked_samples(task, x, nodes[0])
+        self._x = checked_samples(task, x, nodes[0])
         self._output = nodes[-1].output
-        labels = _checked_labels(task, y, len(self._x))
+        labels = checked_labels(task, y, len(self._x))
         output_shape = self._output.shape[1:]
         self._scoring: Scoring = scoring_of(tree.tasks[task], labels, output_shape)
         try:
@@ -162,7 +162,8 @@ def _predict(model: Any, x: np.ndarray) -> np.ndarray:
     return np.asarray(model(x, training=False), np.float64)
 
 
-def _checked_samples(task: str, x: Any, trunk: Node) -> np.ndarray:
+def checked_samples(task: str, x: Any, trunk: Node) -> np.ndarray:
+    """Return a task's samples as an array; raise a ValueError where they do not fit the trunk."""
     x = np.asarray(x)
     if x.shape[1:] != trunk.input.shape[1:] or not len(x):
         raise ValueError(
@@ -177,7 +178,8 @@ def _checked_samples(task: str, x: Any, trunk: Node) -> np.ndarray:
     return x
 
 
-def _checked_labels(task: str, y: Any, samples: int) -> np.ndarray:
+def checked_labels(task: str, y: Any, samples: int) -> np.ndarray:
+    """Return a task's labels as an array; raise a ValueError where they do not fit the samples."""
     y = np.asarray(y)
     if y.dtype.kind not in "biuf":
         raise ValueError(

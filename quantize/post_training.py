@@ -26,6 +26,9 @@ from quantize.conversion.refusal import check_layers
 from quantize.convert import Converter
 from quantize.fidelity import fidelity
 from quantize.precision.choice import node_precisions
+from quantize.rom.budget import RomModel, rom_budget
+from quantize.rom.meeting import free_nodes, meet_budget
+from quantize.rom.search import RomSearch
 from quantize.strip import LEVELS, Level
 from quantize.tree_conversion import BundleSettings, TreeConversion
 
@@ -47,6 +50,9 @@ def quantize(
     sample_limit: int = DEFAULT_SAMPLE_LIMIT,
     base: Bundle | None = None,
     precision: str | Mapping[str, str] = "int8",
+    rom: int | str | None = None,
+    rom_model: RomModel | None = None,
+    on_rom_search: Callable[[RomSearch], None] | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Turn a trained tree into a bundle: one int8 flatbuffer per node, with exact seams.
@@ -74,6 +80,15 @@ def quantize(
             `quantize.precision.choice.PRECISIONS` for all the nodes, or names by node; "int8" where
             a node is left out. Whatever it is, a node's two ends stay int8. A node of `base` in
             another precision is converted anew.
+        rom: What the bundle may take: bytes, or text such as "120 KiB". Where int8 takes more,
+            precisions are searched that meet it with the least loss, over the nodes that neither
+            `precision` names nor `base` keeps; `quantize.rom.search.search` says how. Every bundle
+            that it compares is a real one, measured: the nodes behind a trunk in another precision
+            are calibrated anew. The loss is that of `evaluation`, without it the squared error
+            over `samples`. As `evaluation` then decides, publish scores of other data.
+        rom_model: What a bundle takes, in bytes; None for its `.tflite` files together. A board's
+            model counts the runtime's code too.
+        on_rom_search: Called with what the search found.
         progress: Called with a line of text at every step.
 
     Returns:
@@ -84,6 +99,7 @@ def quantize(
         RefusalError: A layer becomes something that TensorFlow Lite Micro lacks.
         ConversionError: The converter refuses a node, or crashes on it.
         SeamError: Nodes of `base` contradict each other.
+        RomBudgetError: No combination of precisions meets `rom`; says what is reachable.
         ValueError: Another argument is out of its range.
 
     Example:
@@ -97,6 +113,8 @@ def quantize(
     )
     models = {node: tree.nodes[node] for node in tree.nodes if _is_used(node, paths)}
     precisions = node_precisions(precision, models)
+    budget = rom_budget(rom, rom_model)
+    free = frozenset() if budget is None else free_nodes(precision, models)
     for node, model in models.items():
         check_layers(node, model)
     settings = BundleSettings(
@@ -104,9 +122,17 @@ def quantize(
     )
     with Converter() as converter:
         frozen = {node: freeze(node, model) for node, model in models.items()}
+        if base is not None:  # a node that is free to choose stays in the form that it has there
+            precisions |= {node: base.nodes[node].precision for node in base.nodes.keys() & free}
         kept = kept_nodes(base, frozen, paths, precisions)
         conversion = TreeConversion(tree, paths, frozen, chosen, converter, settings, base, report)
-        bundle = conversion.bundle(precisions, kept)
+        if budget is None:
+            bundle = conversion.bundle(precisions, kept)
+        else:
+            found = meet_budget(conversion, precisions, kept, free, budget, evaluation)
+            bundle = found.best.bundle
+            if on_rom_search:
+                on_rom_search(found)
     return _scored(tree, bundle, evaluation, report)
 
 
