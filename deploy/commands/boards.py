@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deploy.board import CORES, Board, BoardError, board_names, load_board
 from deploy.commands.usage import FITS, OVER_BUDGET, UsageError, as_usage_error, near_name
-from deploy.report.board_list import explanation, listing, ranking, ranking_json
-from deploy.units import UnitError, parse_bytes
+
+if TYPE_CHECKING:
+    from deploy.board import Board
 
 SUMMARY = "list the boards, rank those that a bundle fits, or explain one"
 USAGE = "[NAME] [--fits BUNDLE...] [--core CORE] [--min-rom SIZE] [--json] [options]"
@@ -66,6 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """List the boards, rank them, or explain one."""
+    from deploy.board import BoardError, load_board
+    from deploy.report.board_list import explanation, listing
+
     _refuse_what_does_not_go_together(arguments)
     if arguments.name is not None:
         with as_usage_error(BoardError):
@@ -105,6 +109,8 @@ def _rank(arguments: argparse.Namespace, boards: list[Board], say: Callable[[str
     from deploy.budget import BudgetError
     from deploy.footprint.cores import CoreError
     from deploy.models import ModelError, load_models
+    from deploy.report.board_list import ranking, ranking_json
+    from deploy.units import UnitError, parse_bytes
 
     names = [name.strip() for name in (arguments.tasks or "").split(",") if name.strip()]
     with as_usage_error(BudgetError, CoreError, ModelError, UnitError, OSError):
@@ -126,6 +132,9 @@ def filtered(core: str | None, min_rom: str | None, min_ram: str | None) -> list
     Raises:
         UsageError: The core is unknown, or a size cannot be read.
     """
+    from deploy.board import CORES, board_names, load_board
+    from deploy.units import UnitError, parse_bytes
+
     if core is not None and core not in CORES:
         raise UsageError(
             f"`--core` must be a known core, received '{core}'. {near_name(core, CORES, 'cores')}"

@@ -215,14 +215,17 @@ def test_an_output_that_cannot_show_a_letter_is_no_error(tmp_path):
     assert "Board " in done.stdout
 
 
-def test_help_and_boards_load_no_numpy():
-    for arguments in (["--help"], ["boards"]):
-        code = (
-            "import sys; from deploy.cli import main\n"
-            f"main({arguments!r})\n"
-            "print(sorted({'numpy', 'tensorflow', 'keras'} & set(sys.modules)), file=sys.stderr)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-        )
-        assert done.stderr.strip() == "[]"
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [(["--help"], "[]"), (["check", "--help"], "[]"), (["boards"], "['numpy']")],
+)
+def test_help_loads_no_numpy_and_boards_nothing_heavier(arguments, loaded):
+    code = (
+        "import sys; from deploy.cli import main\n"
+        f"main({arguments!r})\n"
+        "print(sorted({'numpy', 'tensorflow', 'keras'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stderr.strip() == loaded
