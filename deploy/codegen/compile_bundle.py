@@ -13,12 +13,17 @@ from deploy.codegen.emit_header import model_header, task_tables
 from deploy.codegen.emit_source import model_source
 from deploy.codegen.lowering.node import lower_node
 from deploy.codegen.names import CNames, c_names
+from deploy.codegen.packing import PACKED_KERNELS, packed_code_bytes
 from deploy.codegen.plan import Plan, make_plan
 from deploy.codegen.program import CodegenError, CProgram, TaskProgram
+from deploy.codegen.room import rooms
 from deploy.codegen.scratch import ISAS
 from quantize.bundle import Bundle
 
-__all__ = ["compile_bundle"]
+__all__ = ["PACK_WEIGHTS", "compile_bundle"]
+
+PACK_WEIGHTS = ("auto", "never")
+"""Whether weights may be stored as indices of a few bits."""
 
 
 def compile_bundle(
@@ -26,6 +31,7 @@ def compile_bundle(
     isa: str = "portable",
     tasks: str | Iterable[str] | None = None,
     keep_seams: bool = True,
+    pack_weights: str = "auto",
 ) -> CProgram:
     """Compile a bundle to C.
 
@@ -39,6 +45,10 @@ def compile_bundle(
         tasks: Names of tasks; None for all.
         keep_seams: Whether a branch can run alone on what an earlier path left behind the trunk
             (`kt_continue_<task>`). Without, a single path may need less memory.
+        pack_weights: One of `PACK_WEIGHTS`. "auto": where it takes less flash, the code that
+            unpacks them included, weights of few distinct codes per channel are stored as indices
+            of 1 to 4 bits, and int4 weights as they are; a layer then takes longer. "never": as
+            int8 codes.
 
     Returns:
         The sources, and what they take.
@@ -52,17 +62,26 @@ def compile_bundle(
             f"`isa` must be one of {', '.join(ISAS)}, received {isa!r}. "
             "Take 'portable' for a core with neither the DSP extension nor Helium."
         )
+    if pack_weights not in PACK_WEIGHTS:
+        raise CodegenError(
+            f"`pack_weights` must be one of {', '.join(PACK_WEIGHTS)}, received {pack_weights!r}. "
+            "Take 'never' where time counts more than flash."
+        )
     if tasks is not None:
         bundle = bundle.select(tasks)
+    packed = _compiled(bundle, isa, keep_seams, pack_weights == "auto")
+    if not packed.packs_weights:
+        return packed
+    plain = _compiled(bundle, isa, keep_seams, packs_weights=False)
+    flash_bytes = packed.stored_bytes + packed.parameter_bytes + packed_code_bytes(packed.kernels)
+    return packed if flash_bytes < plain.stored_bytes + plain.parameter_bytes else plain
+
+
+def _compiled(bundle: Bundle, isa: str, keep_seams: bool, packs_weights: bool) -> CProgram:
     paths = {name: task.path for name, task in bundle.tasks.items()}
     used = {node for path in paths.values() for node in path}
-    store = ConstantStore()
-    nodes = {
-        name: lower_node(name, node.data, store, isa)
-        for name, node in bundle.nodes.items()
-        if name in used
-    }
-    plan = make_plan(nodes, paths, keep_seams)
+    nodes = {name: node.data for name, node in bundle.nodes.items() if name in used}
+    store, plan = _planned(nodes, paths, isa, keep_seams, packs_weights)
     names = c_names(bundle.name, plan.nodes, paths)
     offered = {name: _task(name, path, plan, names) for name, path in paths.items()}
     constants = store.stored()
@@ -79,16 +98,36 @@ def compile_bundle(
         plan=plan.tensors(),
         constants=constants,
         parameter_bytes=source.parameter_bytes,
-        kernels=frozenset(
-            call.function
-            for node in plan.nodes.values()
-            for step in node.steps
-            for call in step.calls
-        ),
+        kernels=plan.functions,
         tasks=offered,
         node_functions={name: names.run_node(name) for name in plan.nodes},
         nodes=plan.nodes,
     )
+
+
+def _planned(
+    nodes: Mapping[str, bytes],
+    paths: Mapping[str, tuple[str, ...]],
+    isa: str,
+    keep_seams: bool,
+    packs_weights: bool,
+) -> tuple[ConstantStore, Plan]:
+    """The nodes' constants, their steps, and where everything lies."""
+
+    def lowered(spare: Mapping[str, Mapping[int, int]]) -> tuple[ConstantStore, Plan]:
+        store = ConstantStore()
+        steps = {
+            name: lower_node(name, data, store, isa, packs_weights, spare.get(name, {}))
+            for name, data in nodes.items()
+        }
+        return store, make_plan(steps, paths, keep_seams)
+
+    first = lowered({})
+    if not first[1].functions & set(PACKED_KERNELS.values()):
+        return first
+    # What is to spare beside the blocks that there must be lets more be unpacked at a time.
+    second = lowered(rooms(first[1], paths))
+    return second if second[1].buffer_bytes <= first[1].buffer_bytes else first
 
 
 def _task(name: str, path: tuple[str, ...], plan: Plan, names: CNames) -> TaskProgram:

@@ -15,8 +15,8 @@ from deploy.codegen.program import Constant, StoredConstant
 
 __all__ = ["ConstantStore"]
 
-_SHORT_NAMES = {"int8": "i8", "int32": "i32", "uint16": "u16"}
-_NATURAL_ALIGNMENT = {"int8": 1, "int32": 4, "uint16": 2}
+_SHORT_NAMES = {"int8": "i8", "uint8": "u8", "int32": "i32", "uint16": "u16"}
+_NATURAL_ALIGNMENT = {"int8": 1, "uint8": 1, "int32": 4, "uint16": 2}
 _DIGITS = 10
 
 
@@ -46,7 +46,8 @@ class ConstantStore:
         """Store an array, or find the one that is equal to it.
 
         Args:
-            array: int8, int32 or uint16, of any shape; only the order of its elements counts.
+            array: int8, uint8, int32 or uint16, of any shape; only the order of its elements
+                counts.
             user: "node: operator number, field".
             alignment: Bytes that this use needs beyond the type's own; the largest of all uses
                 holds.

@@ -12,7 +12,7 @@ from deploy.codegen.program import StoredConstant
 __all__ = ["data_header", "data_source"]
 
 _LINE = 98
-_C_TYPES = {"int8": "int8_t", "int32": "int32_t", "uint16": "uint16_t"}
+_C_TYPES = {"int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "uint16": "uint16_t"}
 _MOST_USERS = 6
 
 

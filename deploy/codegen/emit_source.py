@@ -14,6 +14,7 @@ from deploy.codegen.program import (
     Call,
     Constant,
     Field,
+    Function,
     NodeProgram,
     Operand,
     Scratch,
@@ -70,6 +71,7 @@ def model_source(
         "",
         '#include "kt_kernels.h"',
         '#include "kt_model_data.h"',
+        *_packed_header(plan),
         "",
         *_isa_check(isa),
         "",
@@ -78,6 +80,11 @@ def model_source(
         *tail,
     ]
     return Source("\n".join(lines).rstrip() + "\n", structs.size_bytes)
+
+
+def _packed_header(plan: Plan) -> list[str]:
+    is_used = any(name.startswith("kt_packed_") for name in plan.functions)
+    return ['#include "kt_packed.h"'] if is_used else []
 
 
 def _isa_check(isa: str) -> list[str]:
@@ -131,7 +138,7 @@ class _Structs:
 def _literal(value: Field, base: str) -> str:
     if value is None:
         return "NULL"
-    if isinstance(value, Constant):
+    if isinstance(value, (Constant, Function)):
         return value.name
     if isinstance(value, tuple):
         return "{" + ", ".join(_literal(one, base) for one in value) + "}"

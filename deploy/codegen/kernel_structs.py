@@ -1,7 +1,7 @@
-"""The parameter structures of `kt_kernels.h` as data: fields in order, their types, their sizes.
+"""The parameter structures of the kernels' headers as data: fields in order, types and sizes.
 
 A structure is written by position, because C99's designators are no C++; a test compares this table
-with the header.
+with `kt_kernels.h` and `kt_packed.h`.
 
 Belongs here: layout and ranges. Does not belong here: values (`lowering/`), or C text (`emit.py`).
 """
@@ -99,6 +99,27 @@ kt_resize_bilinear_t
     int32 offset_h offset_w
     uint16 in_h in_w channels
     uint16 out_h out_w
+kt_packed_conv2d_t
+    *kt_conv2d_t op
+    *kt_unpack_t unpack
+    *uint8 indices
+    *int8 table
+    uint32 row_bytes
+    uint32 weights_at output_at input_at
+    uint16 block
+    uint16 rows
+    uint8 bits
+    uint8 stride
+kt_packed_fully_connected_t
+    *kt_fully_connected_t op
+    *kt_unpack_t unpack
+    *uint8 indices
+    *int8 table
+    uint32 row_bytes
+    uint32 output_at
+    uint16 block
+    uint16 rows
+    uint8 stride
 """
 
 _BITS = {"int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "int32": 32, "uint32": 32}

@@ -52,6 +52,12 @@ class Plan:
     kept: frozenset[tuple[str, ...]]
     least_bytes: int
 
+    @property
+    def functions(self) -> frozenset[str]:
+        """The kernels that are called, and what their parameters point to."""
+        steps = [step for node in self.nodes.values() for step in node.steps]
+        return frozenset(name for step in steps for name in step.functions)
+
     def tensors(self) -> tuple[PlannedTensor, ...]:
         """Every activation and scratch buffer, node by node."""
         return tuple(
@@ -177,7 +183,14 @@ def _tensors(node: NodeProgram, offsets: Mapping[Key, int]) -> list[PlannedTenso
         for number in first
     ]
     return tensors + [
-        PlannedTensor(node.name, "scratch", offsets[node.name, -1 - i], step.scratch_bytes, i, i)
+        PlannedTensor(
+            node.name,
+            step.scratch.label,
+            offsets[node.name, -1 - i],
+            step.scratch_bytes,
+            i,
+            i,
+        )
         for i, step in enumerate(node.steps)
         if step.scratch_bytes
     ]

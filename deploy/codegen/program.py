@@ -14,6 +14,7 @@ __all__ = [
     "Call",
     "CodegenError",
     "Constant",
+    "Function",
     "Operand",
     "Scratch",
     "Step",
@@ -32,11 +33,22 @@ class Constant:
 
     Args:
         name: Its identifier in C.
-        dtype: "int8", "int32" or "uint16".
+        dtype: "int8", "uint8", "int32" or "uint16".
     """
 
     name: str
     dtype: str
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the kernels that a parameter structure points to.
+
+    Args:
+        name: Its name in C.
+    """
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -69,18 +81,20 @@ class Operand:
 
 @dataclass(frozen=True)
 class Struct:
-    """A parameter structure of `kt_kernels.h`.
+    """A parameter structure of `kt_kernels.h` or `kt_packed.h`.
 
     Args:
         type: Its name in C.
-        fields: Numbers, tuples of numbers, constants, other structures or None (a null pointer).
+        fields: Numbers, tuples of numbers, constants, functions, other structures or None (a null
+            pointer).
     """
 
     type: str
     fields: Mapping[str, Field]
 
 
-Field = Union[int, tuple[int, ...], Constant, Struct, None]  # noqa: UP007 (recursive, Python 3.10)
+# Recursive, and Python 3.10: no bars.
+Field = Union[int, tuple[int, ...], Constant, Function, Struct, None]  # noqa: UP007
 
 
 @dataclass(frozen=True)
@@ -89,9 +103,11 @@ class Scratch:
 
     Args:
         size_bytes: 0 where it asks for none, and NULL is given.
+        label: What it is for, in the plan.
     """
 
     size_bytes: int
+    label: str = "scratch"
 
 
 Argument = Union[int, Struct, Operand, Constant, Scratch]  # noqa: UP007
@@ -131,12 +147,28 @@ class Step:
     in_place: tuple[int, ...] = ()
 
     @property
-    def scratch_bytes(self) -> int:
+    def scratch(self) -> Scratch:
         """The most scratch memory that one of the calls takes."""
-        return max(
-            (a.size_bytes for c in self.calls for a in c.arguments if isinstance(a, Scratch)),
-            default=0,
-        )
+        found = [a for c in self.calls for a in c.arguments if isinstance(a, Scratch)]
+        return max(found, key=lambda one: one.size_bytes, default=Scratch(0))
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Its length."""
+        return self.scratch.size_bytes
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """The kernels that it calls, and what their parameters point to."""
+        pointed = {
+            value.name
+            for call in self.calls
+            for argument in call.arguments
+            if isinstance(argument, Struct)
+            for value in argument.fields.values()
+            if isinstance(value, Function)
+        }
+        return frozenset(call.function for call in self.calls) | pointed
 
 
 @dataclass(frozen=True)
@@ -164,7 +196,8 @@ class PlannedTensor:
 
     Args:
         node: The node whose value it is.
-        label: "input", "output", "tensor 3" or "scratch".
+        label: "input", "output", "tensor 3", "scratch", or "scratch, unpacked weights" where the
+            weights of a block of channels are in it.
         offset: Bytes from the buffer's start.
         size_bytes: Its length.
         first_step: Step of the node that writes it first; -1 for the node's input.
@@ -185,7 +218,7 @@ class StoredConstant:
 
     Args:
         name: Its identifier in C.
-        dtype: "int8", "int32" or "uint16".
+        dtype: "int8", "uint8", "int32" or "uint16".
         data: Its bytes, little endian.
         alignment: Bytes.
         users: "node: operator number, field" of every use, in order.
@@ -252,7 +285,7 @@ class CProgram:
         plan: Where every activation lies in it.
         constants: The arrays in flash, each stored once.
         parameter_bytes: The kernels' parameter structures in flash, on a 32-bit core.
-        kernels: The kernels that are called.
+        kernels: The kernels that are called, and the functions that unpack weights for them.
         tasks: What the header offers for each task, by name.
         node_functions: The function that runs a node, by the node's name.
         nodes: The nodes as steps, by name, in the order in which they are called.
@@ -273,6 +306,11 @@ class CProgram:
     def stored_bytes(self) -> int:
         """The constants' length in flash, each counted once."""
         return sum(one.size_bytes for one in self.constants)
+
+    @property
+    def packs_weights(self) -> bool:
+        """Whether weights are stored as indices, and unpacked block by block as layers run."""
+        return any(name.startswith("kt_unpack_") for name in self.kernels)
 
     @property
     def shared_bytes(self) -> int:

@@ -6,7 +6,9 @@ Does not belong here: any one operator, or how it is read (`op.py`).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -64,12 +66,25 @@ class NodeBuilder:
         graph: Its graph.
         constants: The program's arrays.
         isa: The instruction set of the kernels.
+        packs_weights: Whether weights may be packed.
+        rooms: Bytes that the scratch memory of packed layers may take, by step; as little as is
+            sensible for those that are left out.
     """
 
-    def __init__(self, name: str, graph: Graph, constants: ConstantStore, isa: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        graph: Graph,
+        constants: ConstantStore,
+        isa: str,
+        packs_weights: bool = False,
+        rooms: Mapping[int, int] = MappingProxyType({}),
+    ) -> None:
         self.name = name
         self.graph = graph
         self.isa = isa
+        self.packs_weights = packs_weights
+        self._rooms = rooms
         self._constants = constants
         self._values: list[Value] = []
         self._operands: dict[int, Operand] = {}
@@ -145,6 +160,11 @@ class NodeBuilder:
         """An array of a parameter structure."""
         alignment = _WEIGHT_ALIGNMENT[self.isa] if field == "weights" else 1
         return self._constants.add(array, f"{op.user}, {field}", alignment)
+
+    @property
+    def room_bytes(self) -> int | None:
+        """Bytes that the scratch memory of the next step may take; None where it is not said."""
+        return self._rooms.get(len(self._steps))
 
     def scratch(self, function: str, struct: Struct) -> Scratch:
         """The scratch argument of a kernel."""

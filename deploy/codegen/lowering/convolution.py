@@ -13,6 +13,7 @@ import numpy as np
 
 from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.op import Op
+from deploy.codegen.lowering.packed import layer_call, stored_weights
 from deploy.codegen.parameters import (
     activation_range,
     convolution_factors,
@@ -174,8 +175,8 @@ def _emit(
     target = op.output()
     lowest, highest = activation_range(op.activation(), op.scale(target), op.zero_point(target))
     tensor = op.input(1)
+    stored = stored_weights(op, build, function, weights)
     fields: dict[str, Field] = {
-        "weights": build.array(op, "weights", weights),
         "bias": build.array(op, "bias", bias),
         "in_h": source.shape[1], "in_w": source.shape[2], "in_c": source.shape[3],
         "out_h": target.shape[1], "out_w": target.shape[2], "out_c": target.shape[3],
@@ -186,11 +187,11 @@ def _emit(
     fields |= factor_fields(op, build, source, tensor, target.shape[3])
     struct = Struct("kt_conv2d_t", fields | window)
     before, after = build.read(op, source), build.define(target)
-    scratch = build.scratch(function, struct)
+    called, parameters, scratch = layer_call(op, build, function, struct, stored)
     build.step(
         op,
         [
-            (function, [struct, one, other, scratch])
+            (called, [parameters, one, other, scratch])
             for one, other in images(op, source, target, before, after)
         ],
         [after],

@@ -9,6 +9,7 @@ import numpy as np
 from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.convolution import factor_fields
 from deploy.codegen.lowering.op import Op
+from deploy.codegen.lowering.packed import layer_call, stored_weights
 from deploy.codegen.parameters import activation_range, fold_bias
 from deploy.codegen.program import Field, Struct
 
@@ -33,8 +34,8 @@ def fully_connected(op: Op, build: NodeBuilder) -> None:
         op.fail(f"{out_c} int32 biases are expected, received {bias.size} of {bias.dtype}")
     folded = fold_bias(None if bias is None else bias.ravel(), weights, op.zero_point(source))
     lowest, highest = activation_range(op.activation(), op.scale(target), op.zero_point(target))
+    stored = stored_weights(op, build, "kt_fully_connected", weights)
     fields: dict[str, Field] = {
-        "weights": build.array(op, "weights", weights),
         "bias": build.array(op, "bias", folded),
         "in_c": in_c, "rows": rows, "out_c": out_c,
         "output_zero_point": op.zero_point(target),
@@ -44,5 +45,5 @@ def fully_connected(op: Op, build: NodeBuilder) -> None:
         "kt_fully_connected_t", fields | factor_fields(op, build, source, op.input(1), out_c)
     )
     before, after = build.read(op, source), build.define(target)
-    scratch = build.scratch("kt_fully_connected", struct)
-    build.step(op, [("kt_fully_connected", [struct, before, after, scratch])], [after])
+    called, parameters, scratch = layer_call(op, build, "kt_fully_connected", struct, stored)
+    build.step(op, [(called, [parameters, before, after, scratch])], [after])

@@ -6,8 +6,9 @@ one operator.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from deploy.codegen.constants import ConstantStore
 from deploy.codegen.lowering import (
@@ -74,7 +75,14 @@ LOWERINGS: dict[str, Callable[[Op, NodeBuilder], None]] = {
 """The lowering of each operator that can be compiled."""
 
 
-def lower_node(name: str, data: bytes, constants: ConstantStore, isa: str) -> NodeProgram:
+def lower_node(
+    name: str,
+    data: bytes,
+    constants: ConstantStore,
+    isa: str,
+    packs_weights: bool = False,
+    rooms: Mapping[int, int] = MappingProxyType({}),
+) -> NodeProgram:
     """Compile a node as far as values and calls.
 
     Args:
@@ -82,6 +90,8 @@ def lower_node(name: str, data: bytes, constants: ConstantStore, isa: str) -> No
         data: Its flatbuffer.
         constants: Where its arrays are stored.
         isa: The instruction set of the kernels.
+        packs_weights: Whether weights of few distinct codes may be stored as indices.
+        rooms: Bytes that a step's scratch memory may take where its weights are packed, by step.
 
     Returns:
         The node's values and steps.
@@ -91,7 +101,7 @@ def lower_node(name: str, data: bytes, constants: ConstantStore, isa: str) -> No
     """
     graph = read_graph(data)
     _check_graph(name, graph)
-    build = NodeBuilder(name, graph, constants, isa)
+    build = NodeBuilder(name, graph, constants, isa, packs_weights, rooms)
     build.define(graph.tensors[graph.inputs[0]])
     for operator in graph.operators:
         op = Op(name, operator, graph)
@@ -145,6 +155,12 @@ def _check_types(op: Op) -> None:
         tensor = op.graph.tensors[index] if index >= 0 else None
         if tensor is None or tensor.data is not None:
             continue
+        if tensor.dtype == "INT16":
+            op.fail(
+                f"int8 activations are expected, received INT16 in tensor {index}: there are no "
+                "kernels in plain C for int16 activations",
+                "Use TensorFlow Lite Micro for it (--runtime tflm), or precision int8.",
+            )
         if tensor.dtype != "INT8":
             op.fail(
                 f"int8 activations are expected, received {tensor.dtype} in tensor {index}",

@@ -5,6 +5,7 @@ Belongs here: reading an operator. Does not belong here: what becomes of it (`bu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -13,7 +14,7 @@ import numpy as np
 from deploy.codegen.program import CodegenError
 from quantize.flatbuffer import Graph, Operator, Tensor
 
-__all__ = ["Op", "shape_text"]
+__all__ = ["Op", "int4_codes", "shape_text"]
 
 _DTYPES = {"INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64}
 _ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6")
@@ -48,7 +49,7 @@ class Op:
         """The operator with its shapes; constants beside the weights are not named."""
         ins = [self.graph.tensors[i] for i in self.operator.inputs if i >= 0]
         shown = [t for t in ins if t.data is None]
-        shown += [t for t in ins if t.data is not None and t.dtype == "INT8"]
+        shown += [t for t in ins if t.data is not None and t.dtype in ("INT8", "INT4")]
         before = ", ".join(shape_text(tensor) for tensor in shown)
         after = ", ".join(shape_text(self.graph.tensors[i]) for i in self.operator.outputs)
         return f"{self.operator.name} {before} -> {after}"
@@ -83,8 +84,10 @@ class Op:
     def constant(self, position: int, role: str) -> np.ndarray:
         """The codes or numbers of an input that must be constant."""
         tensor = self.input(position)
-        if tensor.data is None or tensor.dtype not in _DTYPES:
+        if tensor.data is None or tensor.dtype not in (*_DTYPES, "INT4"):
             self.fail(f"constant {role} are expected, received a computed {tensor.dtype} tensor")
+        if tensor.dtype == "INT4":
+            return int4_codes(tensor.data, tensor.shape)
         dtype = np.dtype(_DTYPES[tensor.dtype]).newbyteorder("<")
         return np.frombuffer(tensor.data, dtype).reshape(tensor.shape).astype(_DTYPES[tensor.dtype])
 
@@ -133,6 +136,13 @@ class Op:
         if not -128 <= zero_point <= 127:
             self.fail(f"a zero point of int8 is expected, received {zero_point}")
         return quantization.scales[0], zero_point
+
+
+def int4_codes(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The codes of an INT4 tensor, two in a byte, the low half first: int8 of its shape."""
+    halves = np.frombuffer(data, np.uint8)[:, None] >> np.array([0, 4], np.uint8) & 15
+    codes = halves.ravel()[: math.prod(shape)].astype(np.int8)
+    return np.where(codes > 7, codes - 16, codes).astype(np.int8).reshape(shape)
 
 
 def shape_text(tensor: Tensor) -> str:

@@ -184,6 +184,12 @@ def networks() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def load() -> Callable[[str], ModuleType]:
+    """Loads a file beside the tests as a module."""
+    return lambda name: loaded(Path(__file__).with_name(name), Path(name).stem)
+
+
+@pytest.fixture(scope="session")
 def flatbuffer_writer() -> Callable:
     """Makes empty flatbuffers to fill."""
     return writers.FlatbufferWriter

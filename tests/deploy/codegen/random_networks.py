@@ -21,6 +21,9 @@ class Network:
         seed: Of everything that is drawn.
     """
 
+    widest = 10
+    """Output channels of a convolution are fewer."""
+
     def __init__(self, writer, seed: int) -> None:
         self.writer = writer
         self.random = np.random.default_rng(seed)
@@ -122,7 +125,7 @@ class Network:
         shape = self.shapes[source]
         kernel, strides, dilations, is_same, after = self.window(shape)
         groups = self.pick(1, 1, *(n for n in (2, 3) if shape[3] % n == 0))
-        channels = groups * int(self.random.integers(1, 10 // groups))
+        channels = groups * int(self.random.integers(1, self.widest // groups))
         if self.random.random() < 0.3:
             kernel, strides, dilations, after = [1, 1], [1, 1], [1, 1], list(shape[1:3])
         depth = shape[3] // groups
@@ -186,7 +189,7 @@ class Network:
         shape = self.shapes[source]
         is_flat = self.random.random() < 0.5
         length = math.prod(shape) if is_flat else shape[3]
-        units = int(self.random.integers(1, 12))
+        units = int(self.random.integers(1, self.widest + 2))
         weights, bias, scale = self.weights((units, length), source, 0, length)
         target = self.activation((1, units) if is_flat else (*shape[:3], units), scale)
         options = self.options.FullyConnectedOptionsT()

@@ -1,0 +1,13 @@
+#include "kt_kernels.h"
+#include "kt_packed.h"
+#include "kt_packed_run.h"
+
+void kt_packed_conv2d(const kt_packed_conv2d_t *packed, const int8_t *input, int8_t *output,
+                      void *scratch) {
+    kt_run_packed(packed, kt_conv2d, 0, input, output, (int8_t *)scratch);
+}
+
+void kt_packed_conv2d_1x1(const kt_packed_conv2d_t *packed, const int8_t *input, int8_t *output,
+                          void *scratch) {
+    kt_run_packed(packed, kt_conv2d_1x1, 0, input, output, (int8_t *)scratch);
+}

@@ -1,0 +1,174 @@
+"""Packed weights: the codes of TensorFlow Lite Micro, whatever is unpacked at a time."""
+
+import subprocess
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from deploy.codegen import CProgram, compile_bundle
+from deploy.codegen.packing import PACKED_KERNELS
+from deploy.codegen.program import CodegenError
+from quantize.interpreter import open_interpreter
+
+SEEDS = (*range(23), 47)
+COUNT = 100
+# By name: `deploy.codegen` has a function under the name of the module.
+compiling = sys.modules["deploy.codegen.compile_bundle"]
+blocks = sys.modules["deploy.codegen.blocks"]
+
+SANITIZED = """
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kt_model.h"
+int main(void) {
+    int8_t *buffer = (int8_t *)aligned_alloc(16, KT_MODEL_BUFFER_BYTES);
+    int8_t codes[KT_NET_INPUT_BYTES];
+    while (fread(codes, sizeof codes, 1, stdin) == 1) {
+        memset(buffer, 0x5A, KT_MODEL_BUFFER_BYTES);
+        memcpy(kt_net_input(buffer), codes, sizeof codes);
+        kt_run_net(buffer);
+        fwrite(kt_net_output(buffer), KT_NET_OUTPUT_BYTES, 1, stdout);
+    }
+    free(buffer);
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def packed_networks(load) -> ModuleType:
+    """The writer of random networks with weights of few codes."""
+    return load("packed_networks.py")
+
+
+@pytest.fixture
+def network(packed_networks, flatbuffer_writer):
+    return lambda seed, **options: packed_networks.packed_network(
+        flatbuffer_writer(), seed, **options
+    )
+
+
+@pytest.fixture
+def code_is_free(monkeypatch):
+    """Pack whatever is smaller, also in networks of a few bytes."""
+    monkeypatch.setattr(compiling, "packed_code_bytes", lambda functions: 0)
+
+
+@pytest.fixture
+def blocks_are_small(monkeypatch, code_is_free):
+    """Unpack as little at a time as can be."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(blocks, "STRIP_BYTES", 24)
+    monkeypatch.setattr(compiling, "rooms", lambda plan, paths: {})
+
+
+def layers(program: CProgram) -> list[tuple[str, dict]]:
+    """The packed layers: function, and fields of the parameters."""
+    calls = [call for node in program.nodes.values() for step in node.steps for call in step.calls]
+    return [
+        (call.function, call.arguments[0].fields)
+        for call in calls
+        if call.function in PACKED_KERNELS.values()
+    ]
+
+
+def is_divided(fields: dict) -> bool:
+    return fields["block"] < fields["op"].fields["out_c"]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equal_to_tflm(seed, network, packed_networks, lone_bundle, assert_equal_to_tflm,
+                       code_is_free):  # fmt: skip
+    bundle = lone_bundle(packed_networks.flatbuffer(network(seed)))
+    assert_equal_to_tflm(bundle, count=COUNT, seed=seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equal_to_tflm_in_small_blocks(
+    seed, network, packed_networks, lone_bundle, assert_equal_to_tflm, blocks_are_small
+):
+    bundle = lone_bundle(packed_networks.flatbuffer(network(seed)))
+    assert_equal_to_tflm(bundle, count=COUNT, seed=seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_equal_to_the_decode_of_tflm(
+    seed, network, packed_networks, lone_bundle, build, code_is_free
+):
+    net = network(seed, allows_int4=False)
+    program = compile_bundle(lone_bundle(packed_networks.flatbuffer(net)))
+    interpreter = open_interpreter(packed_networks.compressed(net), "tflm")
+    shape = (COUNT, *interpreter.input.shape[1:])
+    codes = np.random.default_rng(seed).integers(-128, 128, shape, np.int8)
+    expected = interpreter.run(codes).reshape(COUNT, -1)
+    np.testing.assert_array_equal(build(program).run("net", codes), expected)
+
+
+def test_the_networks_hold_every_kernel_and_every_form(
+    network, packed_networks, lone_bundle, blocks_are_small
+):
+    found, divided, tables = set(), set(), set()
+    for seed in SEEDS:
+        program = compile_bundle(lone_bundle(packed_networks.flatbuffer(network(seed))))
+        for function, fields in layers(program):
+            found |= {function, fields["unpack"].name}
+            tables.add((fields["unpack"].name, fields["stride"] > 0))
+            if is_divided(fields):
+                divided.add((function, fields["op"].fields.get("groups", 1) > 1))
+    assert found == {*PACKED_KERNELS.values(), "kt_unpack_int4"} | {
+        f"kt_unpack_{bits}" for bits in range(1, 5)
+    }
+    assert tables == {(f"kt_unpack_{bits}", each) for bits in range(1, 5) for each in (0, 1)} | {
+        ("kt_unpack_int4", False)
+    }
+    assert divided == {(name, False) for name in PACKED_KERNELS.values()} | {
+        ("kt_packed_conv2d", True), ("kt_packed_depthwise_conv2d", True),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("isa", ["portable", "dsp"])
+def test_nothing_is_read_or_written_outside(
+    isa, network, packed_networks, lone_bundle, write_program, stubs, run_compiler, tmp_path,
+    blocks_are_small,
+):  # fmt: skip
+    sources = sorted(
+        path for path in (stubs / "src").glob("kt_*.c")
+        if '"kt_kernels.h"' in path.read_text() and not path.stem.endswith("_mve")
+    )  # fmt: skip
+    flags = ["-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    flags += [f"-DKT_ISA=KT_ISA_{isa.upper()}", "-I", stubs / "include", "-I", stubs / "tests"]
+    objects = []
+    for path in sources:
+        objects.append(tmp_path / f"{path.stem}.o")
+        run_compiler("gcc", *flags, "-c", path, "-o", objects[-1])
+    for seed in SEEDS[:8]:
+        data = packed_networks.flatbuffer(network(seed))
+        program = compile_bundle(lone_bundle(data), isa=isa)
+        (tmp_path / "main.c").write_text(SANITIZED)
+        generated = write_program(program, tmp_path)
+        image = tmp_path / f"net{seed}"
+        run_compiler("gcc", *flags, tmp_path / "main.c", *generated, *objects, "-o", image)
+        interpreter = open_interpreter(data, "tflm")
+        codes = np.random.default_rng(seed).integers(
+            -128, 128, (5, *interpreter.input.shape[1:]), np.int8
+        )
+        done = subprocess.run([image], input=codes.tobytes(), capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout == interpreter.run(codes).tobytes()
+
+
+def test_packing_can_be_switched_off(network, packed_networks, lone_bundle, code_is_free):
+    bundle = lone_bundle(packed_networks.flatbuffer(network(8)))
+    packed = compile_bundle(bundle)
+    plain = compile_bundle(bundle, pack_weights="never")
+    assert packed.packs_weights
+    assert layers(packed)
+    assert not plain.packs_weights
+    assert not layers(plain)
+    assert "kt_packed" not in "".join(plain.files.values())
+    assert packed.stored_bytes + packed.parameter_bytes < plain.stored_bytes + plain.parameter_bytes
+    with pytest.raises(CodegenError, match="`pack_weights` must be one of auto, never, received"):
+        compile_bundle(bundle, pack_weights="always")
