@@ -100,6 +100,11 @@ class Kernel(Weight):
         """Return it fake-quantized."""
         return fake_quantize_kernel(self.value(), self.channel_axes, self.bits)
 
+    @property
+    def input_channels(self) -> int:
+        """Input channels that each output channel reads."""
+        return 1 if self.depthwise else self.shape[self._others[-1]]
+
     def matrix(self, values: np.ndarray) -> np.ndarray:
         """Return an array of the kernel's shape as (weights of a channel, channels).
 

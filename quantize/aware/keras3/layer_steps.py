@@ -83,7 +83,7 @@ def _prelu(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     builder.weight(alpha)
 
     def compute(run: Any, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.relu(x) - run.value(alpha) * tf.nn.relu(-x)
+        return tf.nn.relu(x) - run.constant(run.value(alpha)) * tf.nn.relu(-x)
 
     return builder.add(inputs, compute, "own")
 
@@ -112,13 +112,12 @@ def _upsampling(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     return plain("tied" if nearest else "rounded")(builder, call, inputs)
 
 
-def _operation_of_layer(steps: Steps, rule: Rule) -> Steps:
-    """Return the steps of `keras.ops.add` and its like, one of whose terms may be a constant."""
+def _merge_or_constant(steps: Steps) -> Steps:
+    """Return the steps of `keras.ops.add` or its like; a constant is fused as a bias is."""
 
     def add(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
-        return steps(builder, call, inputs) if len(inputs) > 1 else plain(rule)(
-            builder, call, inputs
-        )  # fmt: skip
+        chosen = steps if len(inputs) > 1 else plain("batch_norm")
+        return chosen(builder, call, inputs)
 
     return add
 
@@ -134,7 +133,7 @@ _NOISE = (
 )  # fmt: skip
 _OWN = (
     layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.LeakyReLU, layers.ELU,
-    layers.Softmax, layers.Rescaling, layers.Normalization, layers.Dot,
+    layers.Softmax, layers.Normalization, layers.Dot,
 )  # fmt: skip
 
 LAYERS: dict[type, Steps] = {
@@ -150,6 +149,7 @@ LAYERS: dict[type, Steps] = {
     layers.PReLU: _prelu,
     layers.Activation: _activation,
     layers.ReLU: _relu,
+    layers.Rescaling: plain("batch_norm"),
     layers.Add: _chain(ops.add),
     layers.Subtract: _chain(ops.subtract),
     layers.Multiply: _chain(ops.multiply),
@@ -172,9 +172,9 @@ LAYERS: dict[type, Steps] = {
 _HANDING_ON = ("Reshape", "Transpose", "Concatenate", "GetItem", "ExpandDims", "Squeeze", "Pad")
 
 OPERATIONS: dict[str, Steps] = {
-    "Add": _operation_of_layer(_chain(ops.add), "arithmetic"),
-    "Subtract": _operation_of_layer(_chain(ops.subtract), "arithmetic"),
-    "Multiply": _operation_of_layer(_chain(ops.multiply), "arithmetic"),
+    "Add": _merge_or_constant(_chain(ops.add)),
+    "Subtract": _merge_or_constant(_chain(ops.subtract)),
+    "Multiply": _merge_or_constant(_chain(ops.multiply)),
     "Relu": plain("relu"),
     "Relu6": plain("relu"),
     "Sigmoid": plain("own"),

@@ -35,10 +35,10 @@ def batch_norm(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     def scaled(run: Call, x: tf.Tensor) -> tf.Tensor:
         factor, offset = _factor_and_offset(run, layer, x, name)
         run.kept[id(call)] = offset
-        return x * factor
+        return x * run.constant(factor)
 
     def shifted(run: Call, x: tf.Tensor) -> tf.Tensor:
-        return x + run.kept[id(call)]
+        return x + run.constant(run.kept[id(call)])
 
     first = builder.add(inputs, scaled, "batch_norm")
     return builder.add((first,), shifted, "batch_norm")

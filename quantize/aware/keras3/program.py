@@ -94,6 +94,7 @@ class Call:
         self.shared = shared
         self.kept: dict[int, tf.Tensor] = {}  # what a step leaves for a later one
         self.quantized = ranges is not None  # of the node that is running
+        self.step: Step | None = None  # that is running
 
     def value(self, source: keras.Variable) -> tf.Tensor:
         """Return what a weight is worth in this run: a kernel fake-quantized."""
@@ -103,6 +104,13 @@ class Call:
         if id(source) not in self._values:
             self._values[id(source)] = weight.quantized()
         return self._values[id(source)]
+
+    def constant(self, values: tf.Tensor) -> tf.Tensor:
+        """Return numbers of the present step as its operator has them: int8, unless fused."""
+        if not (self.quantized and self.step is not None and self.step.recorded):
+            return values
+        low, high = tf.minimum(tf.reduce_min(values), 0.0), tf.maximum(tf.reduce_max(values), 0.0)
+        return tf.quantization.fake_quant_with_min_max_vars(values, low, high)
 
     def variable(self, source: keras.Variable) -> keras.Variable:
         """Return the copy of a weight, to be assigned to."""
@@ -179,6 +187,7 @@ class Program:
         outer, call.quantized = call.quantized, call.quantized and self.fake_quantized
         values: list[Any] = []
         for step in self.steps:
+            call.step = step
             value = step.compute(call, *(values[i] for i in step.inputs)) if values else inputs
             if step.range is not None:
                 if record is not None and step.recorded:

@@ -21,9 +21,11 @@ from keras_tree.nodes import inner_layers
 from quantize.aware.backend import AwareNode, NodeWeights
 from quantize.aware.keras3.building import program_of
 from quantize.aware.keras3.calibration import Calibration, Ends
+from quantize.aware.keras3.clustering import cluster
 from quantize.aware.keras3.fake_quantization import Ranges
 from quantize.aware.keras3.kernels import Weight, Weights
 from quantize.aware.keras3.program import Call
+from quantize.aware.keras3.pruning import Pruner
 from quantize.aware.recipe import Recipe, Stage
 
 _BATCH = 256
@@ -84,7 +86,8 @@ class KerasAwareModel:
             name for name in nodes if sum(name in path for path in paths.values()) > 1
         )
         self._quantized = False
-        self._step_count = 0
+        self._step = self._step_count = 0
+        self._pruner: Pruner | None = None
         self._calibration: Calibration | None = None
         self._steps: dict[str, Callable[..., tf.Tensor]] = {}
         self._predictions: dict[str, Callable[..., tf.Tensor]] = {}
@@ -93,7 +96,12 @@ class KerasAwareModel:
         """Set up a stage of the recipe; `step_count` calls of `train_batch` follow."""
         self._clear()
         self._quantized = stage == "quantize"
-        self._step_count = step_count
+        self._step, self._step_count = 0, step_count
+        kernels = self._weights.kernels()
+        if stage == "prune" and self.recipe.pruning is not None:
+            self._pruner = Pruner(self.recipe.pruning, kernels, step_count)
+        if stage == "cluster" and self.recipe.clustering is not None:
+            cluster(kernels, self.recipe.clustering.bits)
         variables = [variable for name in self._nodes for _, variable in self._trained(name)]
         self._optimizer = keras.optimizers.Adam(self.recipe.learning_rate)
         self._optimizer.build(variables)
@@ -118,12 +126,15 @@ class KerasAwareModel:
             x: float32 (batch, *input shape of its path).
             y: Labels as the task's loss takes them; a missing one counts for nothing.
         """
+        if self._pruner is not None:
+            self._pruner.update(self._step)
+        self._step += 1
         batch = self._contracts[task].check(x, y)
         rows = (np.asarray(batch.x, np.float32), batch.y, batch.weight, batch.valid)
         if task not in self._steps:
             signature = [tf.TensorSpec((None, *part.shape[1:]), tf.float32) for part in rows]
             self._steps[task] = tf.function(
-                lambda *parts: self._step(task, *parts),
+                lambda *parts: self._train(task, *parts),
                 input_signature=signature,
                 autograph=False,
                 jit_compile=self._is_tiny(task, len(x)),
@@ -152,7 +163,9 @@ class KerasAwareModel:
         return np.concatenate([function(x[start : start + _BATCH]).numpy() for start in starts])
 
     def end_stage(self) -> None:
-        """Finish the stage."""
+        """Finish the stage: pruned weights are exact zeros, clustered ones share exact values."""
+        if self._pruner is not None:
+            self._pruner.finish()
         for kernel in self._weights.kernels():
             kernel.settle()
 
@@ -164,7 +177,7 @@ class KerasAwareModel:
             if node.trained
         }
 
-    def _step(
+    def _train(
         self, task: str, x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, valid: tf.Tensor
     ) -> tf.Tensor:
         """Change the weights of a task's path; return its loss, without its weight in the sum."""
@@ -200,6 +213,7 @@ class KerasAwareModel:
     def _clear(self) -> None:
         """Forget what was compiled for the stage before."""
         self._steps, self._predictions, self._calibration = {}, {}, None
+        self._pruner = None
 
     def _trained(self, name: str) -> list[tuple[Weight, keras.Variable]]:
         """Return the weights of a node that are trained, with the variables trained for them."""

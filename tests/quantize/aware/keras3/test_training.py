@@ -8,7 +8,7 @@ from keras import layers
 from keras_tree import Task
 from quantize.aware.backend import AwareNode
 from quantize.aware.keras3 import build
-from quantize.aware.recipe import recipe_of
+from quantize.aware.recipe import Clustering, Pruning, recipe_of
 
 TASKS = {
     "digit": Task("digit", "sparse_categorical_crossentropy"),
@@ -132,3 +132,104 @@ def test_predict_stands_by_the_float_net(stage: str | None) -> None:
         wanted = models[task](models["trunk"](x)).numpy()
         tolerance = 0.02 if stage else 1e-6
         np.testing.assert_allclose(aware.predict(task, x), wanted, atol=tolerance)
+
+
+def trained(recipe: str, **changes):
+    """A tree trained for two epochs of two steps in every stage of a recipe."""
+    models, batches = small_net(), data()
+    aware = built(models, recipe, learning_rate=1e-2, **changes)
+    samples = {task: x for task, (x, _) in batches.items()}
+    for stage in recipe_of(recipe, **changes).stages:
+        aware.begin_stage(stage, 8)
+        if stage == "quantize":
+            aware.calibrate(samples)
+        for _ in range(2):
+            for _ in range(2):
+                for task, (x, y) in batches.items():
+                    aware.train_batch(task, x, y)
+            if stage == "quantize":
+                aware.calibrate(samples)
+        aware.end_stage()
+    return models, aware
+
+
+def kernels(aware) -> dict[str, np.ndarray]:
+    """The convolutions' and dense layers' kernels as (weights of a channel, channels)."""
+    found = {}
+    for node, layer_weights in aware.weights().items():
+        for path, arrays in layer_weights.items():
+            for number, array in enumerate(array for array in arrays if array.ndim > 1):
+                is_depthwise = path == "depthwise" or (path == "separable" and number == 0)
+                channels = array.shape[-2] * array.shape[-1] if is_depthwise else array.shape[-1]
+                found[f"{node}/{path}/{number}"] = array.reshape(-1, channels)
+    return found
+
+
+@pytest.mark.parametrize("recipe", ["prune", "pqat"])
+def test_pruned_weights_are_zeros_also_after_the_quantize_stage(recipe: str) -> None:
+    for name, kernel in kernels(trained(recipe)[1]).items():
+        assert (kernel == 0).sum() == round(kernel.size / 2), name
+
+
+@pytest.mark.parametrize("recipe", ["cqat", "pcqat"])
+def test_clustered_channels_keep_few_values_through_all_stages(recipe: str) -> None:
+    models, aware = trained(recipe, clustering=Clustering(2))
+    for name, kernel in kernels(aware).items():
+        assert max(len(np.unique(channel)) for channel in kernel.T) <= 4, name
+        if recipe == "pcqat":
+            assert (kernel == 0).sum() == round(kernel.size / 2), name
+    before = built(models).weights()
+    assert (before["digit"]["dense"][0] != aware.weights()["digit"]["dense"][0]).any()
+
+
+def test_two_of_four_survives_quantization() -> None:
+    kernel = kernels(trained("pqat", pruning=Pruning(pattern="2:4"))[1])["trunk/point/0"]
+    assert ((kernel.reshape(-1, 4, 4) == 0).sum(axis=1) == 2).all()
+
+
+def test_centroids_are_trained_in_the_quantize_stage() -> None:
+    models, batches = small_net(), data()
+    aware = built(models, "cqat", learning_rate=1e-2)
+    aware.begin_stage("cluster", 1)
+    aware.end_stage()
+    before = kernels(aware)["trunk/point/0"]
+    aware.begin_stage("quantize", 1)
+    aware.calibrate({task: x for task, (x, _) in batches.items()})
+    aware.train_batch("digit", *batches["digit"])
+    after = kernels(aware)["trunk/point/0"]
+    assert (before != after).any()
+    for one, other in zip(before.T, after.T, strict=True):
+        same = np.equal.outer(one, one)
+        assert np.equal.outer(other, other)[same].all()
+
+
+def test_int4_kernels_have_fifteen_codes_and_dense_ones_more() -> None:
+    aware = built(small_net(), "int4")
+    bits = [kernel.bits for kernel in aware._weights.kernels()]
+    assert sorted(set(bits)) == [4, 8]
+    assert bits.count(8) == 2  # the two dense layers
+
+
+def test_live_batch_norm_moves_its_statistics() -> None:
+    models, batches = small_net(), data()
+    aware = built(models, "prune", batch_norm="live")
+    aware.begin_stage("prune", 1)
+    before = aware.weights()["trunk"]["first_norm"]
+    aware.train_batch("digit", *batches["digit"])
+    after = aware.weights()["trunk"]["first_norm"]
+    for one, other in zip(before, after, strict=True):
+        assert (one != other).any()
+    assert_weights_equal(models, {"trunk": {"first_norm": before}})
+
+
+def test_missing_labels_count_for_nothing() -> None:
+    models, batches = small_net(), data()
+    x, y = batches["odd"]
+    losses = []
+    for labels in (y[:32], np.concatenate([y[:32], np.full(32, np.nan)])):
+        aware = built(models, "prune")
+        aware.begin_stage("prune", 1)
+        losses.append(aware.train_batch("odd", x[: len(labels)], labels))
+    no_dropout = 0.05  # the two runs drop different units
+    assert losses[0] == pytest.approx(losses[1], abs=no_dropout)
+    assert np.isfinite(losses).all()
