@@ -102,6 +102,21 @@ class Converter:
         """
         return self._run(node, "quantize_calibrated", calibrated)
 
+    def quantize_wide(self, node: FrozenNode, calibrated: bytes) -> bytes:
+        """Turn a calibrated float flatbuffer into int16 activations and int8 weights.
+
+        Args:
+            node: The node it was made of, for messages.
+            calibrated: What `calibrate` returned, its ranges perhaps changed since.
+
+        Returns:
+            A .tflite whose input and output are int16.
+
+        Raises:
+            ConversionError: The converter refused or crashed.
+        """
+        return self._run(node, "quantize_calibrated_wide", calibrated)
+
     def _run(self, node: FrozenNode, function: str, *arguments: Any) -> bytes:
         try:
             return self._worker.run(function, *arguments)
@@ -198,6 +213,31 @@ def quantize_calibrated(calibrated: bytes) -> bytes:
     )
     quantized.subgraphs[0].outputs = [int(quantized.subgraphs[0].outputs[0])]
     return pack(quantized)
+
+
+def quantize_calibrated_wide(calibrated: bytes) -> bytes:
+    """Turn a calibrated flatbuffer into int16 activations, int8 weights and int64 biases.
+
+    It is done by the older of TensorFlow's two quantizers, as `TFLiteConverter` does it. The newer
+    one gives int16 zero points of -1, which no kernel takes, and biases of int32. Dense layers get
+    one scale: with a scale per channel and int16 activations, CMSIS-NN's FULLY_CONNECTED does not
+    allocate (tflite-micro, kernels/cmsis_nn/fully_connected.cc, revision 90b983c2).
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.optimize import calibrator
+
+    # Without samples it takes the ranges that stand in the flatbuffer.
+    return bytes(
+        calibrator.Calibrator(calibrated).calibrate_and_quantize(
+            lambda: iter(()),
+            tf.int16,
+            tf.int16,
+            False,
+            tf.int16,
+            tf.int64,
+            disable_per_channel_quantization_for_dense_layers=True,
+        )
+    )
 
 
 def _with_exact_ranges(calibrated: bytes, samples: np.ndarray) -> bytes:

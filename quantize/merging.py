@@ -10,6 +10,7 @@ Belongs here: the joining of graphs. Does not belong here: running or comparing 
 from collections.abc import Sequence
 
 from quantize.flatbuffer import Graph, Tensor, read_graph
+from quantize.precision.decoding import decoded
 from quantize.tensor_spec import TensorSpec
 from quantize.wire.encoding import FlatbufferError, Table, Vector
 from quantize.wire.reader import decode
@@ -30,7 +31,8 @@ class SeamError(ValueError):
 def merge(nodes: Sequence[bytes]) -> bytes:
     """Join nodes into one graph, each node's output being the next one's input.
 
-    Metadata is left out; a memory plan made offline holds for one node alone.
+    Metadata is left out; a memory plan made offline holds for one node alone. Weights stored as
+    lookup tables are decoded.
 
     Args:
         nodes: The bytes of one .tflite file per node, trunk first; each with one input and one
@@ -50,6 +52,7 @@ def merge(nodes: Sequence[bytes]) -> bytes:
         raise ValueError(
             "`nodes` must hold at least one flatbuffer, received none. Give a path's nodes."
         )
+    nodes = [decoded(data) for data in nodes]
     graphs = [read_graph(data) for data in nodes]
     for number, graph in enumerate(graphs):
         _check_single(number, graph)

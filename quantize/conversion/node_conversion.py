@@ -16,7 +16,6 @@ on float activations, and once more for its own on what really precedes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -26,19 +25,18 @@ from quantize.calibration import Activations, CalibrationError
 from quantize.conversion.freezing import FrozenNode
 from quantize.conversion.pinning import Side, calibrated_range, node_specs, spec_of_range
 from quantize.conversion.refusal import check_flatbuffer
+from quantize.precision.choice import LUT_BITS
+from quantize.precision.stored_form import Quantizer, check_installed, quantize_step, with_tables
 from quantize.seam import SeamClass, SeamError, quantize_to_seams, seam_classes
 from quantize.storage.checks import describe
 from quantize.tensor_spec import TensorSpec
 
 
-class NodeConverter(Protocol):
+class NodeConverter(Quantizer, Protocol):
     """The converter's two steps (`convert.Converter`)."""
 
     def calibrate(self, node: FrozenNode, samples: np.ndarray) -> bytes:
         """Return the node's float flatbuffer with calibrated ranges."""
-
-    def quantize(self, node: FrozenNode, calibrated: bytes) -> bytes:
-        """Return the int8 flatbuffer of a calibrated one."""
 
 
 class NodeConversion:
@@ -69,6 +67,7 @@ class NodeConversion:
         self._activations = activations
         self._converter = converter
         self._precisions = dict(precisions or {})
+        check_installed(self._precisions[name] for name in frozen if name in self._precisions)
         self._progress = progress
         self.classes = seam_classes(paths)
         self._before = {
@@ -94,7 +93,8 @@ class NodeConversion:
         Raises:
             CalibrationError: A node's output is 0 for every sample.
             ConversionError: The converter refuses a node.
-        RefusalError: A node is not int8 throughout, or the interpreter does not run it.
+            PrecisionError: A node cannot be stored in its precision.
+            RefusalError: A node is not int8 throughout, or the interpreter does not run it.
             SeamError: Kept nodes contradict each other at a seam.
         """
         while not all(name in self._data for name in self._frozen):
@@ -174,15 +174,20 @@ class NodeConversion:
             if name in self._calibrated and name not in self._data:
                 pins = self._pins(name)
                 if pins is not None:
-                    step = partial(self._converter.quantize, self._frozen[name])
-                    self._progress(f"converting '{name}'")
-                    data = quantize_to_seams(step, self._calibrated[name], pins)
-                    if self._precisions.get(name, "int8") != "int8":
-                        raise NotImplementedError(self._precisions[name])
-                    check_flatbuffer(self._frozen[name], data)
-                    self._accept(name, data)
+                    self._accept(name, self._converted(name, pins))
                     return True
         return False
+
+    def _converted(self, name: str, pins: Mapping[Side, TensorSpec]) -> bytes:
+        """Return a calibrated node's flatbuffer in its precision."""
+        node, precision = self._frozen[name], self._precisions.get(name, "int8")
+        self._progress(f"converting '{name}'" + f" to {precision}" * (precision != "int8"))
+        step = quantize_step(self._converter, node, precision)
+        data = quantize_to_seams(step, self._calibrated[name], pins)
+        check_flatbuffer(node, data)
+        if precision not in LUT_BITS:
+            return data
+        return with_tables(data, LUT_BITS[precision], self._activations.inputs(name))
 
     def _pins(self, name: str) -> dict[Side, TensorSpec] | None:
         """Return what a node's ends must be, or None while that is not settled."""

@@ -8,7 +8,7 @@ the check of its flatbuffer after, which lets nothing through. Does not belong h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,16 +19,19 @@ from quantize.conversion.refusal_table import (
     LAYERS,
     OPERATORS,
     TFLM_OPERATORS,
+    WIDE_OPERATORS,
     LayerRow,
 )
 from quantize.conversion.stable_names import sublayers
 from quantize.convert import ConversionError
 from quantize.flatbuffer import Graph, Operator, read_graph
 from quantize.interpreter import open_interpreter
+from quantize.wire.lookup_table import DECODE
 
 if TYPE_CHECKING:
     import keras
 
+_NO_LAYER = "an operation outside any layer"
 _FLOAT_TYPES = ("FLOAT16", "FLOAT32", "FLOAT64", "BFLOAT16", "COMPLEX64", "COMPLEX128")
 
 
@@ -66,7 +69,7 @@ def check_flatbuffer(node: FrozenNode, data: bytes) -> None:
     """
     graph = read_graph(data)
     for operator in graph.operators:
-        if operator.name not in {"DEQUANTIZE", *TFLM_OPERATORS}:
+        if operator.name not in {"DEQUANTIZE", DECODE, *TFLM_OPERATORS}:
             fault = f"it becomes {operator.name}, which has no int8 form there"
             raise RefusalError(_flatbuffer_message(node, graph, operator, fault))
     # What leads into and out of float comes last: the operator between is the culprit.
@@ -82,6 +85,27 @@ def check_flatbuffer(node: FrozenNode, data: bytes) -> None:
             "End it with scores instead of indices: take the greatest outside the tree."
         )
     _check_run(node, graph, data)
+
+
+def check_wide(node: FrozenNode, calibrated: bytes) -> None:
+    """Refuse a node with operators that have no int16 kernel.
+
+    Args:
+        node: The frozen node, which knows its layers.
+        calibrated: Its float flatbuffer.
+
+    Raises:
+        RefusalError: Names the layer and the operator.
+    """
+    graph = read_graph(calibrated)
+    for operator in graph.operators:
+        if operator.name not in WIDE_OPERATORS:
+            layers = _named_layers(_layers_of(node, graph, operator))
+            raise RefusalError(
+                f"Node '{node.name}', {layers} must become int16 operators of TensorFlow Lite "
+                f"Micro for `precision` '16x8'; it becomes {operator.name}, which has no int16 "
+                "form there. Use another layer, or another precision for this node."
+            )
 
 
 def _inner_layers(model: keras.Model) -> Iterator[tuple[str, keras.Layer]]:
@@ -123,12 +147,16 @@ def _replacement(row: LayerRow, layer: Any) -> str:
 
 def _flatbuffer_message(node: FrozenNode, graph: Graph, operator: Operator, fault: str) -> str:
     layers = _layers_of(node, graph, operator)
-    where = f"layer{'s' if len(layers) > 1 else ''} " + ", ".join(f"'{name}'" for name in layers)
     instead = OPERATORS.get(operator.name, "another layer")
     return (
-        f"Node '{node.name}', {where if layers else 'an operation outside any layer'} must become "
+        f"Node '{node.name}', {_named_layers(layers)} must become "
         f"int8 operators of TensorFlow Lite Micro; {fault}. Use {instead} instead."
     )
+
+
+def _named_layers(layers: Sequence[str]) -> str:
+    listed = ", ".join(f"'{name}'" for name in layers)
+    return f"layer{'s' if len(layers) > 1 else ''} {listed}" if layers else _NO_LAYER
 
 
 def _layers_of(node: FrozenNode, graph: Graph, operator: Operator) -> tuple[str, ...]:

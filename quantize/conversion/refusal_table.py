@@ -30,6 +30,18 @@ _WITH_INT8_KERNELS = """
 """
 TFLM_OPERATORS = frozenset(_WITH_INT8_KERNELS.split())
 
+# Operators that run in int16 between a QUANTIZE on either side, and give what LiteRT's reference
+# kernels give, within one step; each was tried. SUM has an int16 kernel there that gives something
+# else; REDUCE_MAX, RESIZE_BILINEAR have none, and PRELU, HARD_SWISH, LOG_SOFTMAX and DIV have no
+# int16 form in the quantizer.
+_WITH_INT16_KERNELS = """
+    ABS ADD AVERAGE_POOL_2D BATCH_MATMUL CONCATENATION CONV_2D DEPTHWISE_CONV_2D FULLY_CONNECTED
+    LEAKY_RELU LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL PACK PAD RELU RESHAPE
+    RESIZE_NEAREST_NEIGHBOR REVERSE_V2 RSQRT SLICE SOFTMAX SPLIT SPLIT_V SQUARED_DIFFERENCE
+    STRIDED_SLICE SUB TANH TRANSPOSE TRANSPOSE_CONV UNPACK
+"""
+WIDE_OPERATORS = frozenset(_WITH_INT16_KERNELS.split())
+
 
 @dataclass(frozen=True)
 class LayerRow:

@@ -22,6 +22,10 @@ LUT_BITS: dict[str, int] = {"lut4": 4, "lut3": 3, "lut2": 2}
 """Bits per index of the precisions that store lookup tables."""
 
 
+class PrecisionError(ValueError):
+    """A node that cannot be stored in the wanted precision; says why and what to do."""
+
+
 def node_precisions(precision: str | Mapping[str, str], nodes: Iterable[str]) -> dict[str, str]:
     """Return the precision of every node.
 

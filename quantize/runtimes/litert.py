@@ -5,6 +5,7 @@ Belongs here: opening and running on LiteRT. Does not belong here: its tolerance
 
 import numpy as np
 
+from quantize.precision.decoding import decoded
 from quantize.runtimes.backend import InterpreterError, RunOne, is_stateful
 from quantize.runtimes.stderr_capture import captured_stderr
 from quantize.strip import widen
@@ -15,7 +16,7 @@ def open_litert(data: bytes, graph: Graph) -> RunOne:
     """Open a checked flatbuffer on LiteRT's reference kernels.
 
     Args:
-        data: Its bytes; deeply stripped ones too.
+        data: Its bytes; deeply stripped ones and ones with lookup tables too.
         graph: Its graph, of `read_graph(data)`.
 
     Returns:
@@ -26,8 +27,8 @@ def open_litert(data: bytes, graph: Graph) -> RunOne:
     """
     from ai_edge_litert import interpreter as litert
 
-    # Deeply stripped flatbuffers lack quantization that LiteRT insists on.
-    wide = widen(data)
+    # LiteRT has no TFLM_DECODE, and insists on quantization that deeply stripped flatbuffers lack.
+    wide = widen(decoded(data))
     with captured_stderr() as text:
         try:
             interpreter = litert.Interpreter(

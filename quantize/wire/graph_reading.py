@@ -12,6 +12,7 @@ from typing import Any
 
 from quantize.wire.encoding import FlatbufferError, Table, Vector
 from quantize.wire.graph import Graph, Operator, Quantization, Tensor
+from quantize.wire.lookup_table import DECODE, encoded_tensors, read_lookup_table
 from quantize.wire.schema import BUILTIN_OPERATORS, TABLES, TENSOR_TYPES
 
 # TensorFlow Lite Micro counts a tensor's bytes in 32 bits.
@@ -61,15 +62,19 @@ def read_subgraph(
     Raises:
         FlatbufferError: A size or a code is out of its range, or a tensor is sparse or external.
     """
-    return Graph(
-        tuple(
-            _read_tensor(i, tensor, buffers) for i, tensor in enumerate(subgraph.tables("tensors"))
-        ),
-        tuple(_read_operator(i, op, codes) for i, op in enumerate(subgraph.tables("operators"))),
-        subgraph.numbers("inputs"),
-        subgraph.numbers("outputs"),
-        subgraph_count,
+    inputs, outputs = subgraph.numbers("inputs"), subgraph.numbers("outputs")
+    tables = subgraph.tables("operators")
+    operators = tuple(_read_operator(i, table, codes) for i, table in enumerate(tables))
+    encoded = encoded_tensors(operators, {*inputs, *outputs})
+    tensors = tuple(
+        _read_tensor(i, table, buffers, i in encoded)
+        for i, table in enumerate(subgraph.tables("tensors"))
     )
+    for operator in operators:
+        if operator.name == DECODE:
+            for number in range(len(operator.outputs)):
+                read_lookup_table(tensors, operator, number)
+    return Graph(tensors, operators, inputs, outputs, subgraph_count)
 
 
 def buffer_data(index: int, buffer: Table) -> bytes:
@@ -88,7 +93,7 @@ def buffer_data(index: int, buffer: Table) -> bytes:
     return b"" if vector is None else vector.data
 
 
-def _read_tensor(index: int, tensor: Table, buffers: tuple[bytes, ...]) -> Tensor:
+def _read_tensor(index: int, tensor: Table, buffers: tuple[bytes, ...], is_encoded: bool) -> Tensor:
     where = f"tensor {index}"
     dtype = _named(TENSOR_TYPES, tensor.get("type", 0), f"the element type of {where}")
     if tensor.get("sparsity") is not None:
@@ -109,7 +114,8 @@ def _read_tensor(index: int, tensor: Table, buffers: tuple[bytes, ...]) -> Tenso
         tensor.get("name", b"").decode("utf-8", "replace"),
         shape,
         dtype,
-        _read_quantization(where, tensor.get("quantization"), shape),
+        # Compressors leave the scales of the values on the indices, where nothing reads them.
+        None if is_encoded else _read_quantization(where, tensor.get("quantization"), shape),
         data,
         tensor.get("isVariable", False),
     )
