@@ -12,6 +12,7 @@ Importing it loads neither TensorFlow nor Keras; `quantize.quantize` does.
 """
 
 from quantize.aware.backend import AwareTrainingError
+from quantize.aware.filters import remove_filters
 from quantize.aware.recipe import Clustering, Pruning, Recipe
 from quantize.aware_training import Tuned, tune
 from quantize.bundle import Bundle, BundleError, InputNormalization
@@ -41,5 +42,6 @@ __all__ = [
     "Tuned",
     "fidelity",
     "quantize",
+    "remove_filters",
     "tune",
 ]

@@ -42,7 +42,7 @@ def copy_node(model: keras.Model) -> keras.Model:
 
     from keras_tree.saving import set_trainable_flags, trainable_flags
 
-    copy = keras.models.clone_model(model, clone_function=_copy_layer)
+    copy = keras.models.clone_model(model, clone_function=copy_layer)
     copy.set_weights(model.get_weights())
     set_trainable_flags(copy, trainable_flags(model))
     return copy
@@ -54,14 +54,14 @@ def finite(weights: Mapping[str, NodeWeights]) -> bool:
     return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
-def _copy_layer(layer: keras.Layer) -> keras.Layer:
+def copy_layer(layer: keras.Layer) -> keras.Layer:
     """Return a new layer of the same configuration."""
     import keras
 
     if isinstance(layer, keras.layers.Lambda):
         return layer  # It has no weights, and its Python code does not survive its configuration.
     if isinstance(layer, keras.Model):
-        return keras.models.clone_model(layer, clone_function=_copy_layer)
+        return keras.models.clone_model(layer, clone_function=copy_layer)
     return type(layer).from_config(layer.get_config())
 
 
