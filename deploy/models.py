@@ -21,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.model_checks import QUANTIZE_IT, ModelError, check_countable, check_int8
+from deploy.model_checks import QUANTIZE_IT, ModelError, check_countable, check_types
 from quantize.bundle import Bundle, BundleError, BundleTask, InputNormalization, Node
 from quantize.flatbuffer import FlatbufferError, Graph, Tensor, read_graph
 from quantize.macs import macs
 from quantize.tensor_spec import TensorSpec
 from quantize.wire.anatomy import BIAS_INPUTS, INDEX_TYPES
 from quantize.wire.encoding import IDENTIFIER
+from quantize.wire.lookup_table import DECODE
 
 # More than any microcontroller board stores; a larger file is no node of one.
 _LARGEST_FILE_BYTES = 512 * 2**20
@@ -48,7 +49,7 @@ def load_models(paths: Sequence[str | Path]) -> Bundle:
 
     Raises:
         ModelError: No path is given, or one is no bundle and no .tflite file that TensorFlow Lite
-            Micro could run with int8 kernels.
+            Micro could run with integer kernels.
     """
     if not paths:
         raise ModelError(
@@ -122,7 +123,7 @@ def _node(name: str, data: bytes) -> Node:
     """The node that a .tflite file is."""
     graph = read_graph(data)
     check_countable(graph)
-    check_int8(graph)
+    check_types(graph)
     return Node(
         name=name,
         data=data,
@@ -136,16 +137,23 @@ def _node(name: str, data: bytes) -> Node:
 
 
 def _parameters(graph: Graph) -> int:
-    """Elements of the constants, without shapes and axes."""
+    """Elements of the constants, without shapes and axes; of decoded weights what is decoded."""
     biases = {
         operator.inputs[BIAS_INPUTS[operator.name]]
         for operator in graph.operators
         if BIAS_INPUTS.get(operator.name, len(operator.inputs)) < len(operator.inputs)
     }
+    decoders = [operator for operator in graph.operators if operator.name == DECODE]
+    stored = {index for operator in decoders for index in operator.inputs}
+    decoded = {index for operator in decoders for index in operator.outputs}
     return sum(
         math.prod(tensor.shape)
         for tensor in graph.tensors
-        if tensor.data is not None and (tensor.dtype not in INDEX_TYPES or tensor.index in biases)
+        if tensor.index in decoded
+        or (
+            (tensor.data is not None and tensor.index not in stored)
+            and (tensor.dtype not in INDEX_TYPES or tensor.index in biases)
+        )
     )
 
 

@@ -172,10 +172,14 @@ def test_names_are_such_as_nodes_may_have(
 # Inputs and outputs that are not int8.
 
 
-def tensor(dtype: str, *shape: int, scale: float | None = None, buffer: int = 0) -> Table:
+def tensor(
+    dtype: str, *shape: int, scale: float | tuple[float, ...] | None = None, buffer: int = 0
+) -> Table:
     fields = {"shape": Vector.of("i32", shape), "type": TENSOR_TYPES.index(dtype), "buffer": buffer}
     if scale is not None:
-        numbers = {"scale": Vector.of("f32", [scale]), "zeroPoint": Vector.of("i64", [0])}
+        scales = scale if isinstance(scale, tuple) else (scale,)
+        zeros = Vector.of("i64", [0] * len(scales))
+        numbers = {"scale": Vector.of("f32", scales), "zeroPoint": zeros}
         fields["quantization"] = Table("QuantizationParameters", numbers)
     return Table("Tensor", fields)
 
@@ -227,6 +231,8 @@ def written(tmp_path: Path, data: bytes, name: str = "made.tflite") -> Path:
 
 
 LAYER = (tensor("INT8", 10, 4, scale=0.1, buffer=1),)
+INT8_ENDS = (tensor("INT8", 1, 4, scale=0.5), tensor("INT8", 1, 10, scale=0.5))
+DENSE = ("FULLY_CONNECTED", [0, 2, -1], [1])
 
 
 def test_float_ends_are_the_quantized_tensors_inside(tmp_path: Path) -> None:
@@ -269,6 +275,25 @@ def test_an_index_at_the_end_and_several_inputs(tmp_path: Path) -> None:
     assert (node.parameters, node.macs) == (0, 0)
 
 
+INT16_ENDS = (tensor("INT16", 1, 4, scale=0.5), tensor("INT16", 1, 10, scale=0.5))
+
+
+@pytest.mark.parametrize(
+    ("ends", "weights", "size_bytes"),
+    [
+        (INT16_ENDS, tensor("INT8", 10, 4, scale=0.1, buffer=1), 40),
+        # One scale is what the kernel unpacks int4 for.
+        (INT8_ENDS, tensor("INT4", 10, 4, scale=0.1, buffer=1), 20),
+    ],
+)
+def test_other_integers_are_taken_where_a_kernel_runs_them(
+    tmp_path: Path, ends: tuple[Table, Table], weights: Table, size_bytes: int
+) -> None:
+    path = written(tmp_path, model([*ends, weights], [DENSE], [0], [1], [bytes(size_bytes)]))
+    (node,) = load_models([path]).nodes.values()
+    assert (node.parameters, node.macs) == (40, 40)
+
+
 # What is refused.
 
 
@@ -307,9 +332,7 @@ def test_a_file_that_no_board_stores_is_not_read(shared: Path, tmp_path: Path) -
         load_models([path])
 
 
-INT8_ENDS = (tensor("INT8", 1, 4, scale=0.5), tensor("INT8", 1, 10, scale=0.5))
 FLOAT_ENDS = (tensor("FLOAT32", 1, 4), tensor("FLOAT32", 1, 10))
-DENSE = ("FULLY_CONNECTED", [0, 2, -1], [1])
 
 
 @pytest.mark.parametrize(
@@ -325,9 +348,14 @@ DENSE = ("FULLY_CONNECTED", [0, 2, -1], [1])
             "a hybrid one: operator 0, FULLY_CONNECTED, has int8 weights",
         ),
         (
-            model([tensor("INT16", 1, 4, scale=1), tensor("INT16", 1, 10, scale=1), *LAYER],
-                  [DENSE], [0], [1], [bytes(40)]),
-            "INT16 activations",
+            model([tensor("INT16", 1, 4, 4, 1, scale=1)] * 2 + [tensor("INT32", 4, 2, buffer=1)],
+                  [("MIRROR_PAD", [0, 2], [1])], [0], [1], [bytes(32)]),
+            "INT16 activations are expected, received operator 0, MIRROR_PAD",
+        ),
+        (
+            model([*INT8_ENDS, tensor("INT4", 10, 4, scale=(0.1,) * 10, buffer=1)],
+                  [DENSE], [0], [1], [bytes(20)]),
+            "operator 0, FULLY_CONNECTED, which .* does not run so with a scale per channel",
         ),
         (
             model([tensor("UINT8", 1, 4, scale=1), tensor("UINT8", 1, 10, scale=1), *LAYER],
