@@ -18,6 +18,7 @@ from deploy.footprint.memory_planner import PlannedBuffer, plan_bytes
 from deploy.footprint.operator_memory import OperatorMemory, operator_memory
 from deploy.footprint.structs import Struct
 from quantize.flatbuffer import Graph, Tensor
+from quantize.wire.lookup_table import DECODE
 
 ARENA_ALIGNMENT = 16
 """Alignment of tensors and of buffers that kernels ask for: MicroArenaBufferAlignment."""
@@ -56,11 +57,13 @@ class NodeMemory:
         head_bytes: The planned head.
         allocations: What is put at the tail, in order, without what nodes share.
         peaks: When most memory is held, in order.
+        decoded_bytes: What of the head is there only for weights that are decoded into it.
     """
 
     head_bytes: int
     allocations: tuple[Struct, ...]
     peaks: tuple[Peak, ...]
+    decoded_bytes: int = 0
 
     def tail_bytes(self, start_bytes: int) -> int:
         """Size of the tail after this node, when it was `start_bytes` before."""
@@ -125,7 +128,19 @@ def node_memory(graph: Graph, structs: Mapping[str, Struct], kernels: KernelSet)
         allocations.append(_buffer(4 * len(tensors)))
         for index in tensors:
             allocations += _tensor_objects(graph.tensors[index], structs)
-    return NodeMemory(plan_bytes(planned), tuple(allocations), tuple(peaks))
+    head = plan_bytes(planned)
+    return NodeMemory(
+        head, tuple(allocations), tuple(peaks), head - _undecoded_bytes(planned, graph, head)
+    )
+
+
+def _undecoded_bytes(planned: Sequence[PlannedBuffer], graph: Graph, head_bytes: int) -> int:
+    """The head as it were if no weights had to be decoded into it."""
+    decoded = {i for one in graph.operators if one.name == DECODE for i in one.outputs}
+    if not decoded:
+        return head_bytes
+    # A plan of fewer buffers may by chance need more room.
+    return min(head_bytes, plan_bytes([one for one in planned if one.tensor not in decoded]))
 
 
 def _tail(allocations: Sequence[Struct], start_bytes: int) -> int:

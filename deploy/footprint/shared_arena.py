@@ -30,12 +30,16 @@ class SharedArena:
         planning_bytes: What allocating the nodes needs beyond head and tail for a moment; 0 where
             the head is large enough.
         largest: Index of the node with the largest head.
+        activation_bytes: The largest head without the weights that are decoded into it.
+        largest_activations: Index of the node that it belongs to.
     """
 
     head_bytes: int
     tail_bytes: int
     planning_bytes: int
     largest: int
+    activation_bytes: int
+    largest_activations: int
 
     @property
     def used_bytes(self) -> int:
@@ -63,7 +67,15 @@ def share_arena(memories: tuple[NodeMemory, ...], shared_bytes: int) -> SharedAr
         tail = memory.tail_bytes(tail)
     heads = [memory.head_bytes for memory in memories]
     planning = max(0, most - max(heads) - tail)
-    return SharedArena(max(heads), tail, planning, heads.index(max(heads)))
+    activations = [memory.head_bytes - memory.decoded_bytes for memory in memories]
+    return SharedArena(
+        head_bytes=max(heads),
+        tail_bytes=tail,
+        planning_bytes=planning,
+        largest=heads.index(max(heads)),
+        activation_bytes=max(activations),
+        largest_activations=activations.index(max(activations)),
+    )
 
 
 def seam_copies(

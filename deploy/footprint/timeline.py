@@ -17,11 +17,10 @@ from deploy.footprint.memory_planner import PlannedBuffer, plan_offsets
 from deploy.footprint.operator_memory import operator_memory
 from deploy.footprint.ram import kernel_set
 from quantize.flatbuffer import FlatbufferError, Graph, read_graph
+from quantize.wire.lookup_table import DECODE
 
 INPUT_STEP = 0
 """The step in which a node's inputs are filled; its operators run in steps 1, 2, ..."""
-DECODE = "TFLM_DECODE"
-"""The operator that unpacks weights stored as lookup tables into the arena."""
 UNUSED_STEP = -1
 """The step of a tensor that no operator touches: it has a place, at no time."""
 

@@ -23,11 +23,15 @@ _HIGHEST_LIMIT = 1.6
 BLOCK_KINDS = {
     "seam": "input or output of a node",
     "activation": "between operators",
+    "decoded": "decoded weights",
     "scratch": "scratch memory of a kernel",
     "unused": "a tensor that no operator touches",
     "whole": "a node whose steps are not known",
 }
 """What each kind of block is called."""
+
+BLOCK_CLASSES = {"decoded": "ram4"}
+"""The class that gives a kind its colour, where that is not named as the kind is."""
 
 
 class _Scale:
@@ -160,7 +164,8 @@ def _blocks(picture: ArenaPicture, scale: _Scale, identity: str) -> Iterator[Mar
         box = _rectangle(block, scale)
         name = f"{identity}-block{index}"
         hover = tag("title", block.text)
-        yield tag("rect", hover, id=name, class_=f"tile block {block.kind}", **box)
+        colour = BLOCK_CLASSES.get(block.kind, block.kind)
+        yield tag("rect", hover, id=name, class_=f"tile block {colour}", **box)
         if block.kind in ("scratch", "whole"):
             fill = f"url(#{identity}-stripes)"
             yield tag("rect", class_="stripes", fill=fill, **box)

@@ -41,8 +41,8 @@ class Block:
     """One buffer, over the steps in which it lives.
 
     Args:
-        kind: "activation", "seam" (a node's input or output), "scratch", "unused", or "whole" for a
-            node of which only the size of its head is known.
+        kind: "activation", "seam" (a node's input or output), "decoded" (weights), "scratch",
+            "unused", or "whole" for a node of which only the size of its head is known.
         text: What it holds.
         first_column: The first of its columns.
         columns: How many.
@@ -193,6 +193,7 @@ def _text(name: str, one: PlacedBuffer, timeline: NodeTimeline) -> str:
         "input": f"input of {name}",
         "output": f"output of {name}",
         "between": f"output of {operator}",
+        "decoded": f"weights decoded by {operator}",
         "scratch": f"scratch memory of {operator}",
         "unused": "a tensor that no operator touches",
     }[one.role]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from deploy.report import phrases
-from deploy.report.html.arena_chart import BLOCK_KINDS, arena_caption, arena_chart
+from deploy.report.html.arena_chart import BLOCK_CLASSES, BLOCK_KINDS, arena_caption, arena_chart
 from deploy.report.html.arena_picture import ArenaPicture, arena_picture
 from deploy.report.html.markup import Markup, joined, tag
 from deploy.report.html.rom_chart import legend, strip, treemap
@@ -116,7 +116,11 @@ def _arenas(verdict: Verdict, identity: str) -> Iterator[Markup]:
     yield tag("p", f"{ways[found.allocate]} Bytes upwards, steps to the right.", class_="caption")
     pictures = [arena_picture(verdict, task) for task in found.tasks]
     kinds = {block.kind for picture in pictures for block in picture.blocks}
-    entries = [(text, kind, "") for kind, text in BLOCK_KINDS.items() if kind in kinds]
+    entries = [
+        (text, BLOCK_CLASSES.get(kind, kind), "")
+        for kind, text in BLOCK_KINDS.items()
+        if kind in kinds
+    ]
     yield legend([*entries, ("kept by a node", "tail", ""), ("planning", "planning", "")])
     for index, (task, picture) in enumerate(zip(found.tasks.values(), pictures, strict=True)):
         own = f"{identity}{index}"
