@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from keras_tree.datasets import Split
     from quantize.bundle import InputNormalization
+
+Pair = tuple[np.ndarray, np.ndarray]
+"""Samples (n, ...) and their labels (n, ...)."""
 
 
 class SamplesError(ValueError):
@@ -75,6 +79,58 @@ def read_samples(
     return read
 
 
+def read_training(
+    folder: Path,
+    tasks: Iterable[str],
+    input_shape: tuple[int, ...],
+    normalization: InputNormalization | None,
+    limit: int | None = None,
+) -> dict[str, Pair]:
+    """Read x_train and y_train of every task.
+
+    Args:
+        folder: As for `read_samples`.
+        tasks: As for `read_samples`.
+        input_shape: As for `read_samples`.
+        normalization: As for `read_samples`.
+        limit: At most this many samples, evenly spaced; None for all.
+
+    Returns:
+        (x, y) by task, x as the network receives it.
+
+    Raises:
+        SamplesError: A task has no file, or an array does not fit.
+    """
+    paths = {task: folder / f"{task}.npz" for task in tasks}
+    _refuse_missing(folder, paths)
+    read = {}
+    for task, path in paths.items():
+        split = _load(path)
+        count = len(split.x_train)
+        _refuse_unequal(path, "train", count, len(split.y_train))
+        x = _prepared(split.x_train, f"{path}: x_train", input_shape, normalization, limit or count)
+        read[task] = x, _evenly(np.asarray(split.y_train), limit or count)
+    return read
+
+
+def held_out(x: np.ndarray, y: np.ndarray, share: float, seed: int) -> tuple[Pair, Pair]:
+    """Split a share of labelled samples off, drawn at random.
+
+    Args:
+        x: Samples (n, ...), n at least 2.
+        y: Labels (n, ...).
+        share: What is split off, between 0 and 1; at least one sample stays on either side.
+        seed: Of the draw.
+
+    Returns:
+        (x, y) of the samples that stay, and of those that are split off; both in the old order.
+    """
+    count = min(max(round(share * len(x)), 1), len(x) - 1)
+    drawn = np.random.default_rng(seed).permutation(len(x))
+    out, stay = np.sort(drawn[:count]), np.sort(drawn[count:])
+    return (x[stay], y[stay]), (x[out], y[out])
+
+
 def _read_task(
     path: Path,
     input_shape: tuple[int, ...],
@@ -83,23 +139,31 @@ def _read_task(
     test_limit: int,
 ) -> tuple[TaskSamples, int]:
     """One task's samples, and how many its x_train holds."""
-    from keras_tree.datasets import load_npz
-
-    try:
-        split = load_npz(path)
-    except ValueError as error:
-        raise SamplesError(str(error)) from error
+    split = _load(path)
     x = _prepared(split.x_train, f"{path}: x_train", input_shape, normalization, limit)
-    if len(split.x_test) != len(split.y_test):
-        raise SamplesError(
-            f"{path}: a label for every sample is expected, received {len(split.x_test)} in x_test "
-            f"and {len(split.y_test)} in y_test. Cut both to one length."
-        )
+    _refuse_unequal(path, "test", len(split.x_test), len(split.y_test))
     evaluation = None
     if len(split.x_test):
         x_test = _prepared(split.x_test, f"{path}: x_test", input_shape, normalization, test_limit)
         evaluation = (x_test, _evenly(np.asarray(split.y_test), test_limit))
     return TaskSamples(x, evaluation), len(split.x_train)
+
+
+def _load(path: Path) -> Split:
+    from keras_tree.datasets import load_npz
+
+    try:
+        return load_npz(path)
+    except ValueError as error:
+        raise SamplesError(str(error)) from error
+
+
+def _refuse_unequal(path: Path, part: str, samples: int, labels: int) -> None:
+    if samples != labels:
+        raise SamplesError(
+            f"{path}: a label for every sample is expected, received {samples} in x_{part} and "
+            f"{labels} in y_{part}. Cut both to one length."
+        )
 
 
 def _refuse_missing(folder: Path, paths: dict[str, Path]) -> None:

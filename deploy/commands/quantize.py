@@ -1,30 +1,31 @@
-"""`keras-tree quantize`: a trained tree and samples become a bundle of int8 nodes."""
+"""`keras-tree quantize`: a trained tree and samples become a bundle of quantized nodes."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from deploy.commands import tree_options
+from deploy.commands.bundle_summary import screen_width, summary
 from deploy.commands.loading import import_modules, load_tensorflow, load_tree
-from deploy.commands.usage import FITS, UsageError, as_usage_error, check_folder
+from deploy.commands.usage import FITS, OVER_BUDGET, UsageError, as_usage_error
 
 if TYPE_CHECKING:
+    from deploy.board import Board
     from keras_tree import Tree
     from quantize.bundle import Bundle, InputNormalization
 
 SUMMARY = "turn a trained tree into a bundle: one int8 .tflite file per node"
-USAGE = "TREE.keras --samples FOLDER --out BUNDLE [--scale S] [options]"
+USAGE = "TREE.keras --samples FOLDER --out BUNDLE [--rom SIZE] [options]"
 DESCRIPTION = """\
-Quantize every node of a trained tree to int8, with exact seams between the nodes, and compare int8
-with float on test data. A folder is written whole or not at all.
+Quantize every node of a trained tree to int8, with exact seams between the nodes, and compare the
+bundle with float on test data. A folder is written whole or not at all.
 
 FOLDER holds one file <task>.npz for every shipped task, in the layout of keras.datasets, with the
-arrays x_train, y_train, x_test and y_test: x_train calibrates, x_test and y_test measure what int8
-keeps.
+arrays x_train, y_train, x_test and y_test: x_train calibrates, x_test and y_test measure what the
+bundle keeps.
 
 --scale and --offset say how raw samples become the network's input:
     network input = raw * scale + offset
@@ -32,219 +33,187 @@ Raw uint8 images of a network that was trained on values of 0 to 1 need --scale 
 trained on -1 to 1, --scale 2/255 --offset -1. Arrays of floats are taken as they are where neither
 is given. A missing channel axis is added. The bundle records both, so that firmware and
 `keras-tree run` do the same.
+
+--precision says how weights are stored, for all nodes or by node; the rest is int8:
+    int8   one byte per weight
+    int4   convolutions at half a byte per weight, dense layers as int8
+    lut4   at most 16 values per channel, stored as 4-bit indices; lut3: 8 values, lut2: 4
+    16x8   int16 activations inside the node: more accurate, larger and slower
+What is inside a node alone changes: its two ends stay int8, and any two nodes go together.
+
+--rom sets a budget. Where int8 takes more, every node is measured in every smaller form, and the
+combination that meets the budget and loses least is made, measured and written; nodes that
+--precision names stay as they are given. Labelled training samples decide, so the scores on test
+data stay honest. Without --board the bytes of all .tflite files count; with it the runtime's code
+does too, as `keras-tree check` counts it, with the kernels that lookup tables and int4 need. A
+budget that cannot be met ends with exit code 1 and says what can.
 """
 EPILOG = """\
 examples:
   keras-tree quantize tree.keras --samples data/ --out build/bundle --scale 1/255
   keras-tree quantize tree.keras --samples data/ --out build/bundle --import my_layers
   keras-tree quantize grown.keras --samples data/ --out build/v2 --base build/bundle
+  keras-tree quantize tree.keras --samples data/ --out build/small --precision trunk=int4,digit=lut3
+  keras-tree quantize tree.keras --samples data/ --out build/small --rom "96 KiB"
+  keras-tree quantize tree.keras --samples data/ --out build/small --rom "200 KiB" --board nano33ble
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to `parser`."""
-    parser.add_argument("tree", metavar="TREE.keras", type=Path, help="a tree that Tree.save wrote")
+    tree_options.add_arguments(parser)
     parser.add_argument(
-        "--samples", required=True, type=Path, metavar="FOLDER", help="one <task>.npz per task"
+        "--rom", metavar="SIZE", help='find the precisions that meet this budget, as "96 KiB"'
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="BUNDLE", help="the folder to write"
+        "--board", metavar="NAME", help="with --rom: count the runtime's code on this board too"
     )
-    parser.add_argument("--scale", metavar="S", help="a number or a fraction such as 1/255")
-    parser.add_argument("--offset", metavar="O", help="added after --scale (default: 0)")
-    parser.add_argument(
-        "--limit", type=int, default=200, metavar="N", help="calibrate on N per task (default: 200)"
-    )
-    parser.add_argument(
-        "--test-limit", type=int, default=2000, metavar="N", help="test on N (default: 2000)"
-    )
-    parser.add_argument(
-        "--import", action="append", default=[], dest="modules", metavar="MODULE",
-        help="a module to import first, which registers layers of your own",
-    )  # fmt: skip
-    parser.add_argument(
-        "--base",
-        type=Path,
-        metavar="BUNDLE",
-        help="an earlier bundle, whose unchanged nodes are kept byte for byte",
-    )
-    parser.add_argument(
-        "--strip",
-        choices=["deep", "compatible", "none"],
-        default="deep",
-        help="bytes to leave out: all that TFLM never reads, those that LiteRT can miss too, none",
-    )
-    parser.add_argument("--name", metavar="NAME", help="the bundle's name (default: the tree's)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier bundle")
+
+
+@dataclass(frozen=True)
+class RomWish:
+    """What `--rom` and `--board` say.
+
+    Args:
+        limit_bytes: The budget.
+        board: The board whose runtime counts too, or None.
+    """
+
+    limit_bytes: int
+    board: Board | None
+
+    def rom_bytes(self, bundle: Bundle) -> int:
+        """What a bundle takes."""
+        from deploy.footprint import footprint
+        from quantize.rom.budget import stored_bytes
+
+        return (
+            stored_bytes(bundle) if self.board is None else footprint(bundle, self.board).rom_bytes
+        )
 
 
 def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
     """Quantize a tree and write the bundle."""
-    normalization = input_normalization(arguments.scale, arguments.offset)
-    check_paths(arguments)
+    from quantize.bundle import BundleError
+    from quantize.rom.budget import RomBudgetError
+
+    normalization = tree_options.input_normalization(arguments.scale, arguments.offset)
+    tree_options.check_paths(arguments)
+    precision = tree_options.precision_choice(arguments.precision)
+    wish = rom_wish(arguments.rom, arguments.board)
     say(f"Reading {arguments.tree}")
     load_tensorflow()
     import_modules(arguments.modules)
     tree = load_tree(arguments.tree)
-    bundle = quantized(tree, normalization, arguments, say)
-    from quantize.bundle import BundleError
-
+    try:
+        bundle = quantized(tree, normalization, precision or "int8", wish, arguments, say)
+    except RomBudgetError as error:
+        say(f"\nOver budget, and nothing was written: {error}")
+        return OVER_BUDGET
     with as_usage_error(BundleError):
         folder = bundle.save(arguments.out, overwrite=arguments.overwrite)
-    width = shutil.get_terminal_size((100, 24)).columns
-    say("\n" + summary(bundle, min(max(width, 72), 120)))
-    say(f"\nWrote {folder}\nNext: keras-tree check {arguments.out} --board nano33ble")
+    say("\n" + summary(bundle, screen_width()))
+    if wish is not None:
+        say("\n" + rom_line(bundle, wish))
+    board = arguments.board or "nano33ble"
+    say(f"\nWrote {folder}\nNext: keras-tree check {arguments.out} --board {board}")
     return FITS
 
 
-def input_normalization(scale: str | None, offset: str | None) -> InputNormalization | None:
-    """The normalization that the options say, or None where neither is given.
+def rom_wish(rom: str | None, board: str | None) -> RomWish | None:
+    """Read `--rom` and `--board`; None where no budget is given.
 
     Raises:
-        UsageError: One of them is no number.
+        UsageError: The size or the board is none, or a board is given alone.
     """
-    from quantize.bundle import InputNormalization
-
-    if scale is None and offset is None:
+    if rom is None:
+        if board is not None:
+            raise UsageError(
+                f"`--board` must go with `--rom`, received '{board}' alone. Add such as "
+                f'`--rom "200 KiB"`, or check the bundle afterwards: `keras-tree check`.'
+            )
         return None
-    factor = fraction(scale or "1", "--scale")
-    if factor == 0:
-        raise UsageError("`--scale` must not be 0, received 0. Write such as `--scale 1/255`.")
-    return InputNormalization(factor, fraction(offset or "0", "--offset"))
+    from deploy.board import BoardError, load_board
+    from deploy.units import UnitError, parse_bytes
 
-
-def fraction(text: str, option: str) -> float:
-    """Read "0.0039", "-1" or "1/255".
-
-    Raises:
-        UsageError: The text is none of them.
-    """
-    above, _, below = text.partition("/")
-    try:
-        value = float(above) / float(below or "1")
-    except (ValueError, ZeroDivisionError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(
-            f"`{option}` must be a number or a fraction, received '{text}'. Write such as "
-            f"`{option} 1/255` or `{option}=-1`."
-        )
-    return value
-
-
-def check_paths(arguments: argparse.Namespace) -> None:
-    """Refuse wrong paths and figures before TensorFlow is loaded.
-
-    Raises:
-        UsageError: A path is not what it should be, or a limit is too small.
-    """
-    if not arguments.tree.is_file():
-        raise UsageError(
-            f"a tree's .keras file is expected, '{arguments.tree}' is not a file. "
-            "Name the file that `tree.save` wrote."
-        )
-    if not arguments.samples.is_dir():
-        raise UsageError(
-            f"`--samples` must be a folder of .npz files, '{arguments.samples}' is not a folder. "
-            "Check the path."
-        )
-    out = arguments.out
-    check_folder(out, "--out")
-    if out.is_dir() and any(out.iterdir()):
-        is_bundle = (out / "manifest.json").is_file()
-        if not is_bundle or not arguments.overwrite:
-            held = "an earlier bundle" if is_bundle else "other files"
-            choice = "Add `--overwrite` to replace it, or choose" if is_bundle else "Choose"
-            raise UsageError(
-                f"`--out` must be a new or empty folder, '{out}' holds {held}. {choice} another "
-                "folder."
-            )
-    for option, value in (("--limit", arguments.limit), ("--test-limit", arguments.test_limit)):
-        if value < 2:
-            raise UsageError(
-                f"`{option}` must be at least 2, received {value}. Leave it out for the default."
-            )
+    with as_usage_error(BoardError, UnitError):
+        limit_bytes = parse_bytes(rom, "--rom")
+        found = None if board is None else load_board(board)
+    if not limit_bytes:
+        raise UsageError(f"`--rom` must be above 0, received '{rom}'. Write such as \"96 KiB\".")
+    return RomWish(limit_bytes, found)
 
 
 def quantized(
     tree: Tree,
     normalization: InputNormalization | None,
+    precision: str | dict[str, str],
+    wish: RomWish | None,
     arguments: argparse.Namespace,
     say: Callable[[str], None],
 ) -> Bundle:
-    """Read the samples and quantize; every error that the input causes becomes a `UsageError`."""
-    from deploy.samples_folder import read_samples
+    """Read the samples and quantize; every error that the input causes becomes a `UsageError`.
+
+    Raises:
+        RomBudgetError: The budget cannot be met.
+    """
+    from deploy.samples_folder import read_samples, read_training
     from quantize.bundle import Bundle
-    from quantize.convert import ConversionError
     from quantize.post_training import quantize
+    from quantize.rom.budget import RomBudgetError
 
     shipped = [task.name for task in tree.tasks.values() if not task.auxiliary]
     shape = tuple(tree.nodes[tree.trunk_name].input_shape[1:])
     # Every refusal of samples, labels, layers and bundles is a ValueError at a door of `quantize`.
-    with as_usage_error(ValueError, ConversionError, OSError):
+    with as_usage_error(ValueError, OSError, but=RomBudgetError):
         base = Bundle.load(arguments.base) if arguments.base else None
         say("Reading samples")
         read = read_samples(
             arguments.samples, shipped, shape, normalization,
             arguments.limit, arguments.test_limit, say,
         )  # fmt: skip
+        tests = {t: s.evaluation for t, s in read.items() if s.evaluation is not None}
+        decide = tests
+        if wish is not None:
+            decide = read_training(
+                arguments.samples, shipped, shape, normalization, arguments.test_limit
+            )
         say("Quantizing")
-        return quantize(
+        bundle = quantize(
             tree,
             {task: samples.calibration for task, samples in read.items()},
-            evaluation={t: s.evaluation for t, s in read.items() if s.evaluation is not None},
+            evaluation=decide,
             strip_level=arguments.strip,
             input_normalization=normalization,
             name=arguments.name or tree.name,
             sample_limit=arguments.limit,
             base=base,
+            precision=precision,
+            rom=None if wish is None else wish.limit_bytes,
+            rom_model=None if wish is None else wish.rom_bytes,
             progress=lambda line: say(f"  {line}"),
         )
+        return bundle if wish is None else with_scores(tree, bundle, tests)
 
 
-def summary(bundle: Bundle, width: int) -> str:
-    """The nodes with their bytes, and what int8 keeps of every task."""
-    from deploy.report.phrases import agreement, score_cells
-    from deploy.report.table import columns
+def with_scores(tree: Tree, bundle: Bundle, tests: Mapping[str, Any]) -> Bundle:
+    """The bundle with scores on test data instead of those of the data that decided."""
+    from quantize.fidelity import fidelity
 
-    nodes: list[tuple[str, ...]] = [("node", "bytes", "stripped", "parameters", "operators")]
-    for node in bundle.nodes.values():
-        stripped = node.unstripped_bytes - node.rom_bytes
-        nodes.append(
-            (
-                node.name,
-                f"{node.rom_bytes:,}",
-                f"-{stripped:,}",
-                f"{node.parameters:,}",
-                ", ".join(node.operators),
-            )
-        )
-    nodes.append(_total(bundle))
-    tasks = [("task", "metric", "float", "int8", "agreement", "weakest node", "path")]
-    for task in bundle.tasks.values():
-        weakest = task.score.weakest_node if task.score else None
-        tasks.append(
-            (
-                task.name,
-                *score_cells(task.score),
-                agreement(task.score),
-                weakest or "-",
-                " > ".join(task.path),
-            )
-        )
-    return "\n".join(
-        [
-            *columns(nodes, "lrrrl", width),
-            "",
-            *columns(tasks, "llrrrll", width),
-        ]
-    )
+    scores = fidelity(tree, bundle, tests) if tests else {}
+    tasks = {name: replace(task, score=scores.get(name)) for name, task in bundle.tasks.items()}
+    return replace(bundle, tasks=tasks)
 
 
-def _total(bundle: Bundle) -> tuple[str, ...]:
-    """The last row of the table of nodes."""
-    nodes = bundle.nodes.values()
-    rom_bytes = sum(node.rom_bytes for node in nodes)
-    stripped = sum(node.unstripped_bytes for node in nodes) - rom_bytes
-    parameters = sum(node.parameters for node in nodes)
-    return "total", f"{rom_bytes:,}", f"-{stripped:,}", f"{parameters:,}", ""
+def rom_line(bundle: Bundle, wish: RomWish) -> str:
+    """What the bundle takes of its budget."""
+    from deploy.units import format_bytes
+    from quantize.rom.budget import stored_bytes
+
+    used_bytes, node_bytes = wish.rom_bytes(bundle), stored_bytes(bundle)
+    parts = f"the .tflite files {format_bytes(node_bytes)}"
+    where = ""
+    if wish.board is not None:
+        where = f" on {wish.board.name}"
+        parts += f", the runtime {format_bytes(used_bytes - node_bytes)}"
+    return f"ROM{where}: {format_bytes(used_bytes)} of {format_bytes(wish.limit_bytes)} ({parts})"

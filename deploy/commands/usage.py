@@ -30,10 +30,17 @@ class UsageError(ValueError):
 
 
 @contextmanager
-def as_usage_error(*errors: type[Exception]) -> Iterator[None]:
-    """Turn the `errors` that a user's input causes into a `UsageError` with the same message."""
+def as_usage_error(
+    *errors: type[Exception], but: type[Exception] | tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Turn the `errors` that a user's input causes into a `UsageError` with the same message.
+
+    Those of `but` are let through.
+    """
     try:
         yield
+    except but:
+        raise
     except errors as error:
         raise UsageError(_message(error)) from error
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy.board import load_board
 from deploy.cli import main
-from deploy.commands.quantize import fraction, input_normalization
+from deploy.commands.tree_options import fraction, input_normalization, precision_choice
 from deploy.commands.usage import UsageError
-from deploy.samples_folder import read_samples
+from deploy.footprint import footprint
+from deploy.samples_folder import SamplesError, held_out, read_samples, read_training
+from deploy.units import format_bytes
 from quantize.bundle import Bundle, InputNormalization
 
 # Keras 3.15 asks TensorFlow variables for NumPy arrays in the way of NumPy 1.
@@ -86,8 +90,40 @@ def test_a_tree_becomes_a_bundle(tree_file, samples, tmp_path, capsys):
     assert bundle.tasks["digit"].labels == ("one", "two", "three")
     assert "digit: 40 of 40 samples for calibration (0 to 1), 12 for testing" in out
     for node in bundle.nodes.values():
-        assert f"{node.rom_bytes:,}" in out
+        assert re.search(rf"{node.name} +int8 +{node.rom_bytes:,} ", out)
     assert f"Wrote {tmp_path / 'bundle'}" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, None),
+        ("lut4", "lut4"),
+        ("trunk=int4", {"trunk": "int4"}),
+        (" trunk=int4, digit = lut3 ", {"trunk": "int4", "digit": "lut3"}),
+    ],
+)
+def test_precisions_are_read(text, expected):
+    assert precision_choice(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "must be one name, or node=NAME"),
+        (",", "must be one name, or node=NAME"),
+        ("lut4,lut3", "must be one name, or node=NAME"),
+        ("lut4,digit=lut3", "must be one name, or node=NAME"),
+        ("digit=lut3,digit=lut4", "must be one name, or node=NAME"),
+        ("16x9", "received '16x9'. Did you mean '16x8'?"),
+        ("digit=luts", "received 'luts'. Did you mean 'lut4'?"),
+        ("digit=", "received ''"),
+    ],
+)
+def test_wrong_precisions_say_what_to_write(text, said):
+    with pytest.raises(UsageError) as caught:
+        precision_choice(text)
+    assert said in str(caught.value)
 
 
 def test_a_folder_that_is_there_is_kept_unless_told(tree_file, samples, tmp_path, capsys):
@@ -167,6 +203,29 @@ def test_samples_and_labels_stay_together_when_some_are_chosen(tmp_path):
     assert read.calibration[:, 0].tolist() == [0, 16, 33, 49, 66, 82, 99]
 
 
+def test_training_samples_keep_their_labels_and_a_share_is_held_out(tmp_path):
+    x = np.arange(100, dtype=np.float32).reshape(100, 1) * np.ones((1, 4), np.float32)
+    write_samples(tmp_path, "order", x_train=x, y_train=np.arange(100))
+    x, y = read_training(tmp_path, ["order"], (4,), None)["order"]
+    assert x[:, 0].tolist() == y.tolist() == list(range(100))
+    few = read_training(tmp_path, ["order"], (4,), None, 7)["order"]
+    assert few[0][:, 0].tolist() == few[1].tolist() == [0, 16, 33, 49, 66, 82, 99]
+    (x_stay, y_stay), (x_out, y_out) = held_out(x, y, 0.2, seed=3)
+    assert (len(x_stay), len(x_out)) == (80, 20)
+    assert x_stay[:, 0].tolist() == y_stay.tolist()
+    assert sorted([*y_stay, *y_out]) == list(range(100))
+    again, other = held_out(x, y, 0.2, seed=3), held_out(x, y, 0.2, seed=4)
+    assert again[1][1].tolist() == y_out.tolist() != other[1][1].tolist()
+    for share, out in ((0.0001, 1), (0.9999, 99)):
+        assert len(held_out(x, y, share, seed=0)[1][0]) == out
+
+
+def test_training_samples_without_a_label_each_are_refused(tmp_path):
+    write_samples(tmp_path, "task", y_train=np.zeros(39))
+    with pytest.raises(SamplesError, match="received 40 in x_train and 39 in y_train"):
+        read_training(tmp_path, ["task"], (8, 8, 1), InputNormalization())
+
+
 def test_an_empty_test_part_is_no_evaluation(tmp_path):
     write_samples(tmp_path, "alone", x_test=np.zeros((0, 8, 8), np.uint8), y_test=np.zeros(0))
     read = read_samples(
@@ -185,6 +244,13 @@ def test_an_empty_test_part_is_no_evaluation(tmp_path):
         (None, ("--limit", "1"), "`--limit` must be at least 2"),
         (None, ("--import", "no_such_module"), "'no_such_module' cannot"),
         (None, ("--base", "gone"), "gone"),
+        (None, ("--precision", "trnk=lut4"), "received 'trnk'. Did you mean 'trunk'?"),
+        (None, ("--precision", "lut5"), "Did you mean 'lut4'?"),
+        (None, ("--rom", "64 KB"), "a unit with one meaning"),
+        (None, ("--rom", "0"), "`--rom` must be above 0"),
+        (None, ("--board", "nano33ble"), "`--board` must go with `--rom`"),
+        (None, ("--rom", "9 KiB", "--board", "nano33bel"), "Did you mean 'nano33ble'?"),
+        (None, ("--rom", "9 KiB", "--precision", "lut4"), "leaves nothing to choose"),
         (None, ("--samples", "gone"), "'gone' is not a folder"),
         (None, ("--out", "cut.keras"), "'cut.keras' is a file"),
         (None, ("--out", "cut.keras/new/bundle"), "'cut.keras' is a file"),
@@ -200,6 +266,32 @@ def test_wrong_usage_ends_with_2(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_a_budget_that_int8_meets_changes_nothing(tree_file, samples, tmp_path, capsys):
+    """Scores are of test data, also where training data would have decided."""
+    asked = command(tree_file, samples, tmp_path, "--scale", "1/255")
+    assert main(asked) == 0
+    plain = Bundle.load(tmp_path / "bundle")
+    capsys.readouterr()
+    assert main([*asked, "--overwrite", "--rom", "60 KiB", "--board", "nano33ble"]) == 0
+    out = capsys.readouterr().out
+    budgeted = Bundle.load(tmp_path / "bundle")
+    assert {n.data for n in budgeted.nodes.values()} == {n.data for n in plain.nodes.values()}
+    assert budgeted.tasks["digit"].score == plain.tasks["digit"].score
+    total = footprint(budgeted, load_board("nano33ble")).rom_bytes
+    assert f"ROM on nano33ble: {format_bytes(total)} of 60.0 KiB (the .tflite files" in out
+
+
+def test_a_budget_that_nothing_meets_ends_with_1_and_writes_nothing(
+    tree_file, samples, tmp_path, capsys
+):
+    asked = command(tree_file, samples, tmp_path, "--scale", "1/255", "--rom", "1 KiB")
+    assert main(asked) == 1
+    out = capsys.readouterr().out
+    assert "Over budget, and nothing was written: `rom` must be at least" in out
+    assert "1,024 bytes" in out
+    assert not (tmp_path / "bundle").exists()
 
 
 LAYERS = """
