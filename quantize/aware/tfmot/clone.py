@@ -124,7 +124,9 @@ class _Reader:
             why = "an operation of `keras.ops`, or of Python on Keras tensors, is no layer"
             raise self._refusal(path, operation, why, f"`{name}`")
         # What Keras notes as `training` it replaces at every call of the model.
-        named = {k: v for k, v in call.arguments.kwargs.items() if k != "training" and v is not None}
+        named = {
+            k: v for k, v in call.arguments.kwargs.items() if k != "training" and v is not None
+        }
         extra = [
             value
             for value in keras.tree.flatten((call.arguments.args, named))

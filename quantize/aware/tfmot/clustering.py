@@ -5,9 +5,14 @@ of other layers as a whole, which keeps every channel within as many values too.
 has no more weights than clusters, nothing is to be done. Depthwise kernels are left alone: a
 channel of theirs has as many weights as the window, and what is stored clusters it anyway.
 
-Zeros of a pruned kernel are kept by tfmot's `preserve_sparsity`. That fails per channel where a
+Zeros of a pruned kernel are kept by tfmot's `preserve_sparsity`, and by a mask where the kernel is
+not clustered. That fails per channel where a
 channel has fewer positive or negative weights than centroids (k-means++ samples among them) or
 none at all, so the centroids then begin evenly spaced, or the kernel is clustered as a whole.
+
+Not public is `ClusterWeights`, the wrapper that `cluster_weights` puts around a layer. It is used
+because of a fault of `cluster_weights`: it takes a convolution without a bias for one of as many
+channels as it has weights, and then does nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +24,14 @@ import numpy as np
 from quantize.aware.recipe import Clustering
 from quantize.aware.tfmot.flat_model import Values, values_of
 from quantize.aware.tfmot.importing import load
+from quantize.aware.tfmot.pruning import PRUNED
 from quantize.aware.tfmot.stages import Setting, variables_by_node
 
 tf_keras, tfmot = load()
+
+from tensorflow_model_optimization.python.core.clustering.keras.cluster_wrapper import (  # noqa: E402
+    ClusterWeights,
+)
 
 CLUSTERED = {
     "Conv1D": "kernel", "Conv2D": "kernel", "Conv2DTranspose": "kernel", "Dense": "kernel",
@@ -50,10 +60,19 @@ class ClusteringStage:
         def wrap(layer: Any) -> Any:
             if layer.name not in arguments:
                 return layer
-            return tfmot.clustering.keras.cluster_weights(layer, count, **arguments[layer.name])
+            given = arguments[layer.name]
+            if given["cluster_per_channel"] and not layer.use_bias:
+                return ClusterWeights(layer, count, **given)
+            return tfmot.clustering.keras.cluster_weights(layer, count, **given)
 
         self.flat = setting.plain(values).cloned(wrap)
-        self._wrappers = {name: self.flat.layers()[name] for name in arguments}
+        layers = self.flat.layers()
+        self._wrappers = {name: layers[name] for name in arguments}
+        self._masks = {
+            name: (layers[name].kernel, (values[name][0] != 0).astype(np.float32))
+            for name in setting.trained_kernels(PRUNED)
+            if keeps_zeros and name not in arguments
+        }
 
     def variables(self) -> dict[str, list[Any]]:
         """Return the variables that training moves, by node: of kernels also the centroids."""
@@ -68,7 +87,9 @@ class ClusteringStage:
         """Do nothing."""
 
     def after_step(self, step: int) -> None:
-        """Do nothing: a wrapper assigns its weights to clusters when it is called."""
+        """Put back the zeros of kernels without a wrapper; a wrapper keeps those of its own."""
+        for kernel, mask in self._masks.values():
+            kernel.assign(kernel * mask)
 
     def values(self) -> Values:
         """Return the weights, every one of them the centroid of its cluster."""

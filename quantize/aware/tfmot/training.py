@@ -76,7 +76,9 @@ class Trainer:
             prediction = tf.cast(model(x, training=True), tf.float32)  # (batch, ...)
             value, _ = loss.mean(y, prediction, weight, valid)
             total = loss.task.weight * value
-        gradients = tape.gradient(total, variables, tf.UnconnectedGradients.ZERO)
+        gradients = tape.gradient(
+            total, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         for node in nodes:
             own, gradients = (
                 gradients[: len(self._variables[node])],
