@@ -75,11 +75,11 @@ class GraphEdit:
         )
 
     def encode(self) -> bytes:
-        """Put the flatbuffer together, without the buffers and codes that nothing uses."""
+        """Put the flatbuffer together: only buffers and codes that are used, by first use."""
         metadata = self.model.tables("metadata")
         buffer_users = (*self.tensors, *metadata)
-        buffers = sorted({0, *(table.get("buffer", 0) for table in buffer_users)})
-        codes = sorted({operator.get("opcodeIndex", 0) for operator in self.operators})
+        buffers = list(dict.fromkeys([0, *(table.get("buffer", 0) for table in buffer_users)]))
+        codes = list(dict.fromkeys(table.get("opcodeIndex", 0) for table in self.operators))
         graph = self.model.tables("subgraphs")[0].replace(
             tensors=_renumbered(self.tensors, "buffer", buffers),
             operators=_renumbered(self.operators, "opcodeIndex", codes),
