@@ -13,10 +13,11 @@ from deploy.codegen.emit_header import model_header, task_tables
 from deploy.codegen.emit_source import model_source
 from deploy.codegen.lowering.node import lower_node
 from deploy.codegen.names import CNames, c_names
-from deploy.codegen.packing import PACKED_KERNELS, packed_code_bytes
+from deploy.codegen.packing import PACKING, packed_code_bytes, worthwhile
 from deploy.codegen.plan import Plan, make_plan
 from deploy.codegen.program import CodegenError, CProgram, TaskProgram
 from deploy.codegen.room import rooms
+from deploy.codegen.savings import savings
 from deploy.codegen.scratch import ISAS
 from quantize.bundle import Bundle
 
@@ -69,19 +70,23 @@ def compile_bundle(
         )
     if tasks is not None:
         bundle = bundle.select(tasks)
-    packed = _compiled(bundle, isa, keep_seams, pack_weights == "auto")
+    none = frozenset[str]()
+    packed = _compiled(bundle, isa, keep_seams, PACKING if pack_weights == "auto" else none)
     if not packed.packs_weights:
         return packed
-    plain = _compiled(bundle, isa, keep_seams, packs_weights=False)
+    chosen = worthwhile(savings(packed))
+    if not packed.kernels & PACKING <= chosen:
+        packed = _compiled(bundle, isa, keep_seams, chosen)
+    plain = _compiled(bundle, isa, keep_seams, none)
     flash_bytes = packed.stored_bytes + packed.parameter_bytes + packed_code_bytes(packed.kernels)
     return packed if flash_bytes < plain.stored_bytes + plain.parameter_bytes else plain
 
 
-def _compiled(bundle: Bundle, isa: str, keep_seams: bool, packs_weights: bool) -> CProgram:
+def _compiled(bundle: Bundle, isa: str, keep_seams: bool, packing: frozenset[str]) -> CProgram:
     paths = {name: task.path for name, task in bundle.tasks.items()}
     used = {node for path in paths.values() for node in path}
     nodes = {name: node.data for name, node in bundle.nodes.items() if name in used}
-    store, plan = _planned(nodes, paths, isa, keep_seams, packs_weights)
+    store, plan = _planned(nodes, paths, isa, keep_seams, packing)
     names = c_names(bundle.name, plan.nodes, paths)
     offered = {name: _task(name, path, plan, names) for name, path in paths.items()}
     constants = store.stored()
@@ -110,20 +115,20 @@ def _planned(
     paths: Mapping[str, tuple[str, ...]],
     isa: str,
     keep_seams: bool,
-    packs_weights: bool,
+    packing: frozenset[str],
 ) -> tuple[ConstantStore, Plan]:
     """The nodes' constants, their steps, and where everything lies."""
 
     def lowered(spare: Mapping[str, Mapping[int, int]]) -> tuple[ConstantStore, Plan]:
         store = ConstantStore()
         steps = {
-            name: lower_node(name, data, store, isa, packs_weights, spare.get(name, {}))
+            name: lower_node(name, data, store, isa, packing, spare.get(name, {}))
             for name, data in nodes.items()
         }
         return store, make_plan(steps, paths, keep_seams)
 
     first = lowered({})
-    if not first[1].functions & set(PACKED_KERNELS.values()):
+    if not first[1].functions & PACKING:
         return first
     # What is to spare beside the blocks that there must be lets more be unpacked at a time.
     second = lowered(rooms(first[1], paths))

@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-__all__ = ["PACKED_KERNELS", "PackedWeights", "pack_weights", "packed_code_bytes", "unpacked"]
+__all__ = [
+    "PACKED_KERNELS",
+    "PACKING",
+    "PackedWeights",
+    "Saving",
+    "pack_weights",
+    "packed_code_bytes",
+    "unpacked",
+    "worthwhile",
+]
 
 PACKED_KERNELS = {
     "kt_conv2d": "kt_packed_conv2d",
@@ -20,6 +30,11 @@ PACKED_KERNELS = {
     "kt_fully_connected": "kt_packed_fully_connected",
 }
 """The function of `kt_packed.h` that runs each kernel on packed weights."""
+
+PACKING = frozenset(
+    (*PACKED_KERNELS.values(), *(f"kt_unpack_{bits}" for bits in (1, 2, 3, 4, "int4")))
+)
+"""All functions of `kt_packed.h`."""
 
 _MOST_BITS = 4
 _INT4 = (-8, 7)
@@ -66,12 +81,28 @@ class PackedWeights:
         return self.indices.size + (0 if self.table is None else self.table.size) + _PARAMETER_BYTES
 
 
-def pack_weights(weights: np.ndarray, channel_axis: int) -> PackedWeights | None:
+@dataclass(frozen=True)
+class Saving:
+    """What packing a layer's weights saves, the code aside.
+
+    Args:
+        functions: Of `kt_packed.h`: what runs the layer, and what unpacks its weights.
+        saved_bytes: Constants and parameters that it takes less.
+    """
+
+    functions: frozenset[str]
+    saved_bytes: int
+
+
+def pack_weights(
+    weights: np.ndarray, channel_axis: int, functions: frozenset[str] = PACKING
+) -> PackedWeights | None:
     """Store weights in the form that takes the fewest bytes.
 
     Args:
         weights: int8 (rows, columns): (channels, filter), or (taps, channels) of a depthwise layer.
         channel_axis: 0 or 1: where the output channels are.
+        functions: Those that may unpack them.
 
     Returns:
         The packed weights, or None where plain int8 is as small.
@@ -83,7 +114,7 @@ def pack_weights(weights: np.ndarray, channel_axis: int) -> PackedWeights | None
             _one_table(weights),
             _tables(weights, channel_axis),
         )
-        if form is not None
+        if form is not None and form.unpack in functions
     ]
     # Of equal forms the first, which is the fastest to unpack.
     best = min(forms, key=lambda form: form.size_bytes, default=None)
@@ -101,6 +132,26 @@ def packed_code_bytes(functions: Iterable[str]) -> int:
     unpacking = sum(_UNPACK_BYTES for name in called if name.startswith("kt_unpack_"))
     convolutions = called & (set(_CODE_BYTES) - {"kt_packed_fully_connected"})
     return own + unpacking + (_CONVOLUTION_BYTES if convolutions else 0)
+
+
+def worthwhile(layers: Iterable[Saving]) -> frozenset[str]:
+    """The functions of `kt_packed.h` that together save the most, their own code counted.
+
+    Args:
+        layers: Every layer that may be packed.
+
+    Returns:
+        The functions that layers may use; none where packing saves nothing.
+    """
+    layers = list(layers)
+    names = sorted(frozenset().union(*(layer.functions for layer in layers)))
+    best, most_bytes = frozenset[str](), 0
+    for count in range(1, len(names) + 1):
+        for chosen in map(frozenset, combinations(names, count)):
+            saved = sum(one.saved_bytes for one in layers if one.functions <= chosen)
+            if saved - packed_code_bytes(chosen) > most_bytes:
+                best, most_bytes = chosen, saved - packed_code_bytes(chosen)
+    return best
 
 
 def unpacked(packed: PackedWeights, columns: int, channel_axis: int) -> np.ndarray:

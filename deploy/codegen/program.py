@@ -125,6 +125,15 @@ class Call:
     function: str
     arguments: tuple[Argument, ...]
 
+    @property
+    def functions(self) -> frozenset[str]:
+        """The kernel, and what its parameters point to."""
+        structs = [argument for argument in self.arguments if isinstance(argument, Struct)]
+        values = [value for struct in structs for value in struct.fields.values()]
+        return frozenset(
+            (self.function, *(one.name for one in values if isinstance(one, Function)))
+        )
+
 
 @dataclass(frozen=True)
 class Step:
@@ -160,15 +169,7 @@ class Step:
     @property
     def functions(self) -> frozenset[str]:
         """The kernels that it calls, and what their parameters point to."""
-        pointed = {
-            value.name
-            for call in self.calls
-            for argument in call.arguments
-            if isinstance(argument, Struct)
-            for value in argument.fields.values()
-            if isinstance(value, Function)
-        }
-        return frozenset(call.function for call in self.calls) | pointed
+        return frozenset[str]().union(*(call.functions for call in self.calls))
 
 
 @dataclass(frozen=True)

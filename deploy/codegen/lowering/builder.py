@@ -66,7 +66,7 @@ class NodeBuilder:
         graph: Its graph.
         constants: The program's arrays.
         isa: The instruction set of the kernels.
-        packs_weights: Whether weights may be packed.
+        packing: The functions of `kt_packed.h` that may be used.
         rooms: Bytes that the scratch memory of packed layers may take, by step; as little as is
             sensible for those that are left out.
     """
@@ -77,13 +77,13 @@ class NodeBuilder:
         graph: Graph,
         constants: ConstantStore,
         isa: str,
-        packs_weights: bool = False,
+        packing: frozenset[str] = frozenset(),
         rooms: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.graph = graph
         self.isa = isa
-        self.packs_weights = packs_weights
+        self.packing = packing
         self._rooms = rooms
         self._constants = constants
         self._values: list[Value] = []

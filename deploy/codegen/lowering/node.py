@@ -27,6 +27,7 @@ from deploy.codegen.lowering.builder import NodeBuilder
 from deploy.codegen.lowering.op import Op
 from deploy.codegen.program import CodegenError, NodeProgram
 from quantize.flatbuffer import Graph, read_graph
+from quantize.precision.decoding import decoded
 
 __all__ = ["LOWERINGS", "lower_node"]
 
@@ -80,17 +81,17 @@ def lower_node(
     data: bytes,
     constants: ConstantStore,
     isa: str,
-    packs_weights: bool = False,
+    packing: frozenset[str] = frozenset(),
     rooms: Mapping[int, int] = MappingProxyType({}),
 ) -> NodeProgram:
     """Compile a node as far as values and calls.
 
     Args:
         name: The node's name.
-        data: Its flatbuffer.
+        data: Its flatbuffer; weights behind a `TFLM_DECODE` are read as what it decodes to.
         constants: Where its arrays are stored.
         isa: The instruction set of the kernels.
-        packs_weights: Whether weights of few distinct codes may be stored as indices.
+        packing: The functions of `kt_packed.h` that may be used; none: all weights stay int8.
         rooms: Bytes that a step's scratch memory may take where its weights are packed, by step.
 
     Returns:
@@ -99,9 +100,9 @@ def lower_node(
     Raises:
         CodegenError: The node holds what cannot be compiled; names the operator.
     """
-    graph = read_graph(data)
+    graph = read_graph(decoded(data))
     _check_graph(name, graph)
-    build = NodeBuilder(name, graph, constants, isa, packs_weights, rooms)
+    build = NodeBuilder(name, graph, constants, isa, packing, rooms)
     build.define(graph.tensors[graph.inputs[0]])
     for operator in graph.operators:
         op = Op(name, operator, graph)

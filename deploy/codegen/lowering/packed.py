@@ -35,10 +35,10 @@ def stored_weights(op: Op, build: NodeBuilder, function: str, weights: np.ndarra
         weights: int8 in the kernel's order, output channels first, or last of a depthwise layer.
     """
     packed = None
-    if build.packs_weights and function in PACKED_KERNELS:
+    if PACKED_KERNELS.get(function) in build.packing:
         is_depthwise = function == "kt_depthwise_conv2d"
         rows = weights.reshape(-1, weights.shape[-1] if is_depthwise else weights[0].size)
-        packed = pack_weights(rows, int(is_depthwise))
+        packed = pack_weights(rows, int(is_depthwise), build.packing)
     return build.array(op, "weights", weights) if packed is None else packed
 
 

@@ -17,6 +17,7 @@ COUNT = 100
 # By name: `deploy.codegen` has a function under the name of the module.
 compiling = sys.modules["deploy.codegen.compile_bundle"]
 blocks = sys.modules["deploy.codegen.blocks"]
+packing = sys.modules["deploy.codegen.packing"]
 
 SANITIZED = """
 #include <stdio.h>
@@ -55,6 +56,7 @@ def network(packed_networks, flatbuffer_writer):
 def code_is_free(monkeypatch):
     """Pack whatever is smaller, also in networks of a few bytes."""
     monkeypatch.setattr(compiling, "packed_code_bytes", lambda functions: 0)
+    monkeypatch.setattr(packing, "packed_code_bytes", lambda functions: 0)
 
 
 @pytest.fixture
@@ -99,8 +101,11 @@ def test_equal_to_the_decode_of_tflm(
     seed, network, packed_networks, lone_bundle, build, code_is_free
 ):
     net = network(seed, allows_int4=False)
-    program = compile_bundle(lone_bundle(packed_networks.flatbuffer(net)))
-    interpreter = open_interpreter(packed_networks.compressed(net), "tflm")
+    compressed = packed_networks.compressed(net)
+    program = compile_bundle(lone_bundle(compressed))
+    plain = compile_bundle(lone_bundle(packed_networks.flatbuffer(net)))
+    assert program.files["kt_model_data.h"] == plain.files["kt_model_data.h"]
+    interpreter = open_interpreter(compressed, "tflm")
     shape = (COUNT, *interpreter.input.shape[1:])
     codes = np.random.default_rng(seed).integers(-128, 128, shape, np.int8)
     expected = interpreter.run(codes).reshape(COUNT, -1)
@@ -158,6 +163,43 @@ def test_nothing_is_read_or_written_outside(
         done = subprocess.run([image], input=codes.tobytes(), capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
         assert done.stdout == interpreter.run(codes).tobytes()
+
+
+def test_what_does_not_pay_for_its_code_stays_plain(flatbuffer_writer, lone_bundle, network,
+                                                    packed_networks):  # fmt: skip
+    bundle = lone_bundle(packed_networks.flatbuffer(network(1)))
+    assert not compile_bundle(bundle).packs_weights
+    writer = flatbuffer_writer()
+    random = np.random.default_rng(0)
+    first = source = writer.tensor((1, 300), "INT8", 0.02, 3)
+    for length, units, table in ((300, 200, [-90, -3, 4, 77]), (200, 2, np.arange(-60, 60, 8))):
+        codes = random.choice(np.array(table, np.int8), (units, length))
+        weights = writer.tensor(codes.shape, "INT8", 0.01, 0, codes)
+        bias = writer.tensor((units,), "INT32", 2e-4, 0, np.zeros(units, np.int32))
+        target = writer.tensor((1, units), "INT8", 0.5, 0)
+        options = writer.schema.FullyConnectedOptionsT()
+        writer.operator("FULLY_CONNECTED", [source, weights, bias], [target], options)
+        source = target
+    program = compile_bundle(lone_bundle(writer.bytes([first], [source])))
+    # Indices of 4 bits would save the second layer 145 bytes, less than the code that reads them.
+    assert [fields["unpack"].name for _, fields in layers(program)] == ["kt_unpack_2"]
+
+
+def test_int16_activations_are_refused_by_name(flatbuffer_writer, lone_bundle):
+    writer = flatbuffer_writer()
+    source = writer.tensor((1, 8), "INT8", 0.02, 3)
+    wide = writer.tensor((1, 8), "INT16", 0.001, 0)
+    target = writer.tensor((1, 8), "INT8", 0.02, 3)
+    options = writer.schema.QuantizeOptionsT
+    writer.operator("QUANTIZE", [source], [wide], options())
+    writer.operator("QUANTIZE", [wide], [target], options())
+    with pytest.raises(CodegenError) as refused:
+        compile_bundle(lone_bundle(writer.bytes([source], [target])))
+    assert str(refused.value) == (
+        "node 'net', operator 0, QUANTIZE: int8 activations are expected, received INT16 in tensor "
+        "1: there are no kernels in plain C for int16 activations. Use TensorFlow Lite Micro for "
+        "it (--runtime tflm), or precision int8."
+    )
 
 
 def test_packing_can_be_switched_off(network, packed_networks, lone_bundle, code_is_free):
