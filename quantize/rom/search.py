@@ -14,9 +14,8 @@ from typing import Protocol
 
 from quantize.bundle import Bundle, Node
 from quantize.byte_count import format_bytes
-from quantize.conversion.refusal import RefusalError
 from quantize.convert import ConversionError
-from quantize.precision.choice import LUT_BITS
+from quantize.precision.choice import LUT_BITS, PrecisionError
 from quantize.rom.budget import RomBudget, missed
 from quantize.rom.losses import Loss
 from quantize.rom.predictions import START, Form, Predictions
@@ -136,7 +135,7 @@ def _forms_of(start: Bundle, name: str, shop: Workshop) -> Iterator[tuple[str, F
     for precision in SAVING_PRECISIONS:
         try:
             node = shop.form(name, precision)
-        except (ConversionError, RefusalError) as error:
+        except (ConversionError, PrecisionError) as error:
             shop.report(f"'{name}' cannot be {precision}: {error}")
             continue
         saved = start.nodes[name].rom_bytes - node.rom_bytes
