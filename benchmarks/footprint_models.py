@@ -52,10 +52,16 @@ def image_errors(linked: str = "linked") -> Iterator[tuple[str, str, float]]:
     for key, build in IMAGES["builds"].items():
         core, kernels = key.split("/")
         for name, size in build.get(linked, {}).items():
-            operators = [op.removesuffix("_INT8") for op in IMAGES["sets"][name]]
+            operators = [_operator_name(row) for row in IMAGES["sets"][name]]
             kernel_set = kernels + "-int8" * name.endswith("_int8")
             estimate = runtime_rom(operators, core, kernel_set).rom_bytes
             yield key, name, 100 * (size / estimate - 1)
+
+
+def _operator_name(row: str) -> str:
+    """What `runtime_rom` calls a row of the table: "CONV_2D", "CONV_2D:INT4"."""
+    operator, _, form = row.rpartition("_INT")
+    return row if not operator else operator if form == "8" else f"{operator}:INT{form}"
 
 
 def arena_errors() -> Iterator[tuple[str, str, int, int | None]]:

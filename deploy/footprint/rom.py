@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from deploy.footprint.cores import MeasuredCore, check_kernels, measured_core
+from deploy.footprint.registrations import ANY, INT8, REGISTRATIONS, split_form
 
 _TABLE = Path(__file__).with_name("rom_table.json")
+# Rows of one form of an operator; all others hold generic registrations.
+_FORM_ROW = re.compile(r"_INT(4|8|16)$")
 # Images that were really linked differ from the union by -0.01 to +0.34 %.
 _ERROR_PERCENT = (-1.0, 1.0)
 
@@ -83,7 +87,8 @@ class RuntimeRom:
         core_bytes: Start-up, interpreter, allocator, planner and the C library parts they need.
         kernel_bytes: Everything that the operators link on top of it.
         by_operator: `kernel_bytes` split: an operator's own bytes, and an even share of what it
-            shares with other operators that are present; they sum to `kernel_bytes`.
+            shares with other operators that are present; they sum to `kernel_bytes`. Where kernels
+            are linked by form, each form of an operator by its name: "CONV_2D", "CONV_2D:INT4".
         error_percent: Band (low, high): the linked image lies within it around the estimate.
         basis: The measured build behind the figures, and the stand-in where the core has none.
         notes: Operators without a measured row and what stands for them.
@@ -108,10 +113,13 @@ def runtime_rom(
     """Return what the runtime costs for a set of operators.
 
     Args:
-        operators: Names as in the flatbuffer schema, such as "CONV_2D"; repetitions do not count.
+        operators: Names as in the flatbuffer schema, such as "CONV_2D", which stands for int8, or
+            with a form, such as "CONV_2D:INT4" (`registered_operators` gives those of nodes);
+            repetitions do not count.
         core: A core that a board may name.
-        kernels: "reference", "cmsis-nn", or "cmsis-nn-int8" (int8-only registrations wherever they
-            were measured, generic ones elsewhere).
+        kernels: "reference", "cmsis-nn", or "cmsis-nn-int8": the registrations of exactly the forms
+            that are there wherever they were measured, generic ones elsewhere. The other two link
+            every form with an operator.
         fpu: The core's floating-point unit, None for its usual one.
 
     Raises:
@@ -121,7 +129,7 @@ def runtime_rom(
     check_kernels(kernels, core)
     stand_in = measured_core(core, fpu)
     table = _table()
-    names = tuple(sorted(set(operators)))
+    names = tuple(sorted({_name(operator, kernels) for operator in operators}))
     rows = {name: _row(name, kernels, table.bits) for name in names}
     build = table.builds[f"{stand_in.name}/{kernels.removesuffix('-int8')}"]
     by_operator = {
@@ -171,11 +179,26 @@ def _table() -> _Table:
     return _Table({name: 1 << i for i, name in enumerate(raw["operators"])}, builds)
 
 
-def _row(name: str, kernels: str, bits: Mapping[str, int]) -> int:
+def _name(operator: str, kernels: str) -> str:
+    """An operator's name without a form that changes nothing of its code."""
+    name, form = split_form(operator)
+    forms = REGISTRATIONS.get(name, ())
+    if not form or (form in (*forms, ANY) and (kernels != "cmsis-nn-int8" or form == INT8)):
+        return name
+    if form in forms or (form == ANY and forms):
+        return operator
+    known = ", ".join(f"{name}:{one}" for one in (*forms, ANY)) if forms else f"{name} alone"
+    raise RomError(
+        f"`operators` must name a form that is measured, {known}; received {operator!r}."
+    )
+
+
+def _row(operator: str, kernels: str, bits: Mapping[str, int]) -> int:
     """The bit of the table's row that holds an operator's code."""
+    name, form = split_form(operator)
     row = _STAND_INS.get(name, name)
-    if row not in bits or name.endswith("_INT8"):
-        known = [*(known for known in bits if not known.endswith("_INT8")), *_STAND_INS]
+    if row not in bits or _FORM_ROW.search(name):
+        known = [*(known for known in bits if not _FORM_ROW.search(known)), *_STAND_INS]
         near = difflib.get_close_matches(name.upper(), known, n=1)
         raise RomError(
             f"`operators` must be operators of TensorFlow Lite Micro whose code was measured; "
@@ -183,8 +206,8 @@ def _row(name: str, kernels: str, bits: Mapping[str, int]) -> int:
             + (f"Did you mean '{near[0]}'? " if near else "")
             + "For an operator of your own, leave it out here and reserve its bytes in the budget."
         )
-    int8_row = f"{row}_INT8"
-    return bits[int8_row if kernels == "cmsis-nn-int8" and int8_row in bits else row]
+    form_row = f"{row}_{form or INT8}"
+    return bits[form_row if kernels == "cmsis-nn-int8" and form_row in bits else row]
 
 
 def _split(rows: Mapping[str, int], groups: Mapping[int, int]) -> dict[str, int]:
@@ -194,14 +217,18 @@ def _split(rows: Mapping[str, int], groups: Mapping[int, int]) -> dict[str, int]
         users = [name for name, bit in rows.items() if mask & bit]
         if not users:
             continue
-        if _is_own(mask, rows[users[0]]):
-            # A measured operator and one it stands for do not share their own code.
-            for name in users:
-                split[name] += size
+        if not _is_own(mask, rows[users[0]]):
+            _share(size, users, split)
             continue
-        for i, name in enumerate(users):
-            split[name] += size // len(users) + (i < size % len(users))
+        # A measured operator and one it stands for do not share their own code; its forms do.
+        for operator in dict.fromkeys(split_form(name)[0] for name in users):
+            _share(size, [name for name in users if split_form(name)[0] == operator], split)
     return split
+
+
+def _share(size: int, users: Sequence[str], split: dict[str, int]) -> None:
+    for i, name in enumerate(users):
+        split[name] += size // len(users) + (i < size % len(users))
 
 
 def _own_bytes(bit: int, groups: Mapping[int, int]) -> int:
@@ -209,16 +236,18 @@ def _own_bytes(bit: int, groups: Mapping[int, int]) -> int:
 
 
 def _is_own(mask: int, bit: int) -> bool:
-    """Whether only one operator, by its generic or its int8 registration, pulls the group in."""
-    return mask & ~_twins()[bit] == 0
+    """Whether only one operator, by whichever of its registrations, pulls the group in."""
+    return mask & ~_kin()[bit] == 0
 
 
 @lru_cache(maxsize=1)
-def _twins() -> dict[int, int]:
-    """By an operator's bit, the bits of its two registrations."""
-    bits = _table().bits
-    pairs = {bit: name.removesuffix("_INT8") for name, bit in bits.items()}
-    return {bit: bits[name] | bits.get(f"{name}_INT8", 0) for bit, name in pairs.items()}
+def _kin() -> dict[int, int]:
+    """By the bit of a row, the bits of all rows of its operator."""
+    by_operator: dict[str, int] = {}
+    for name, bit in _table().bits.items():
+        operator = _FORM_ROW.sub("", name)
+        by_operator[operator] = by_operator.get(operator, 0) | bit
+    return {bit: by_operator[_FORM_ROW.sub("", name)] for name, bit in _table().bits.items()}
 
 
 def _band(stand_in: MeasuredCore, unsure_share: float) -> tuple[float, float]:

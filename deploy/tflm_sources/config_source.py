@@ -8,7 +8,7 @@ from deploy.tflm_sources.config_header import float_literal
 from deploy.tflm_sources.data_source import data_name
 from deploy.tflm_sources.identifiers import comment, literal
 from deploy.tflm_sources.model import Model
-from deploy.tflm_sources.operators import add_method
+from deploy.tflm_sources.operators import FORMS, add_method
 from quantize.tensor_spec import TensorSpec
 
 _HEAD = """\
@@ -32,12 +32,45 @@ with kernels reference. KT_MODEL_ANY_KERNELS turns this check off."
 #endif
 """,
 }
-_INT8_MACRO = """\
-// Under CMSIS-NN the registration that links the int8 kernel and no other.
+_FORM_MACRO = """\
+// Under CMSIS-NN the registration that links the kernels of one form and no others.
 #if defined(CMSIS_NN)
-#define KT_INT8(name) tflite::Register_##name##_INT8()
+#define KT_FORM(name, form) tflite::Register_##name##_##form()
 #else
-#define KT_INT8(name) tflite::Register_##name()
+#define KT_FORM(name, form) tflite::Register_##name()
+#endif
+"""
+_FORMS_MACRO = """\
+// Under CMSIS-NN the registrations of several forms behind one: they differ in what they invoke.
+#if defined(CMSIS_NN)
+#define KT_FORMS(name, ...) one_of<__VA_ARGS__>()
+namespace {
+
+using Register = TFLMRegistration (*)();
+
+// `int4` for int4 weights, `int16` for int16 activations, else `int8`; null where it is not needed.
+template <Register int8, Register int4, Register int16>
+TfLiteStatus invoke_one_of(TfLiteContext *context, TfLiteNode *node) {
+    Register form = int8;
+    const int *inputs = node->inputs->data;
+    if (int16 != nullptr && context->GetEvalTensor(context, inputs[0])->type == kTfLiteInt16) {
+        form = int16;
+    } else if (int4 != nullptr && context->GetEvalTensor(context, inputs[1])->type == kTfLiteInt4) {
+        form = int4;
+    }
+    return form == nullptr ? kTfLiteError : form().invoke(context, node);
+}
+
+template <Register int8, Register int4, Register int16>
+TFLMRegistration one_of() {
+    TFLMRegistration registration = (int8 != nullptr ? int8 : int4)();
+    registration.invoke = invoke_one_of<int8, int4, int16>;
+    return registration;
+}
+
+}  // namespace
+#else
+#define KT_FORMS(name, ...) tflite::Register_##name()
 #endif
 """
 _RESOLVER = """\
@@ -107,7 +140,8 @@ def config_source(model: Model) -> str:
         [
             _HEAD.format(name=comment(model.bundle.name)),
             _KERNEL_CHECKS[model.kernels.removesuffix("-int8")],
-            *([_INT8_MACRO] if model.int8_operators else []),
+            *([_FORM_MACRO] if any(len(forms) == 1 for forms in model.forms.values()) else []),
+            *([_FORMS_MACRO] if any(len(forms) > 1 for forms in model.forms.values()) else []),
             _resolver(model),
             _nodes(model),
             _copies(model),
@@ -119,9 +153,7 @@ def config_source(model: Model) -> str:
 
 def _resolver(model: Model) -> str:
     calls = [
-        f"{add_method(name)}(KT_INT8({name}))"
-        if name in model.int8_operators
-        else f"{add_method(name)}()"
+        f"{add_method(name)}({_registration(name, model.forms.get(name, ()))})"
         for name in model.operators
     ]
     return _RESOLVER.format(
@@ -129,6 +161,16 @@ def _resolver(model: Model) -> str:
         count=len(calls),
         interpreters=model.interpreter_count,
     )
+
+
+def _registration(operator: str, forms: tuple[str, ...]) -> str:
+    """The argument of an operator's method; none for the generic registration."""
+    if len(forms) <= 1:
+        return "".join(f"KT_FORM({operator}, {form})" for form in forms)
+    every = ", ".join(
+        f"tflite::Register_{operator}_{form}" if form in forms else "nullptr" for form in FORMS
+    )
+    return f"KT_FORMS({operator}, {every})"
 
 
 def _nodes(model: Model) -> str:

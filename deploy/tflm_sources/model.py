@@ -14,7 +14,7 @@ from deploy.footprint import footprint
 from deploy.footprint.arena import ARENA_ALIGNMENT, round_up
 from deploy.tflm_sources.copies import Copy, copy_bytes, kept_copies
 from deploy.tflm_sources.identifiers import identifiers
-from deploy.tflm_sources.operators import int8_only
+from deploy.tflm_sources.operators import operator_forms
 from quantize.bundle import Bundle, Node
 from quantize.flatbuffer import Graph, read_graph
 from quantize.tensor_spec import TensorSpec
@@ -55,7 +55,8 @@ class Model:
         nodes: Identifiers by name, in the order in which nodes are allocated.
         tasks: Identifiers by name.
         operators: The union of the nodes' operators, sorted.
-        int8_operators: Those that are registered for int8 only, where CMSIS-NN is there.
+        forms: By operator, the forms that it is registered for, where CMSIS-NN is there; () for
+            its generic registration.
         copies: Tensors that are kept.
         arena: The arena.
         interpreter_count: Interpreters that are there at once.
@@ -68,7 +69,7 @@ class Model:
     nodes: dict[str, str]
     tasks: dict[str, str]
     operators: tuple[str, ...]
-    int8_operators: tuple[str, ...]
+    forms: dict[str, tuple[str, ...]]
     copies: tuple[Copy, ...]
     arena: Arena
     interpreter_count: int
@@ -110,7 +111,7 @@ def make_model(
         nodes=identifiers(nodes),
         tasks=identifiers(chosen.tasks),
         operators=tuple(sorted({name for node in nodes.values() for name in node.operators})),
-        int8_operators=int8_only(graphs.values()) if found.kernels == "cmsis-nn-int8" else (),
+        forms=operator_forms(graphs.values()) if found.kernels == "cmsis-nn-int8" else {},
         copies=copies,
         arena=Arena(
             runtime_bytes,

@@ -6,9 +6,13 @@ Names are those of the flatbuffer schema and of tensorflow/lite/micro/micro_muta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from deploy.footprint.registrations import INT4, INT8, INT16, operator_form
 from quantize.flatbuffer import Graph
+
+FORMS = (INT8, INT4, INT16)
+"""Forms that a kernel may have a registration of its own for."""
 
 # Methods whose name is not the operator's with its words capitalized.
 _SPECIAL_METHODS = {
@@ -20,21 +24,9 @@ _SPECIAL_METHODS = {
     "L2_POOL_2D": "AddL2Pool2D",
     "MAX_POOL_2D": "AddMaxPool2D",
     "PADV2": "AddPadV2",
+    "TFLM_DECODE": "AddDecode",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
 }
-# Under CMSIS-NN these have a registration that links the int8 kernel only. The kernels of the ROM
-# table: others exist (MAXIMUM, PAD, TRANSPOSE ...), but what they cost was not measured.
-INT8_REGISTRATIONS = (
-    "ADD",
-    "AVERAGE_POOL_2D",
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "FULLY_CONNECTED",
-    "MAX_POOL_2D",
-    "MUL",
-    "SOFTMAX",
-    "TRANSPOSE_CONV",
-)
 
 
 def add_method(operator: str) -> str:
@@ -43,21 +35,21 @@ def add_method(operator: str) -> str:
     return _SPECIAL_METHODS.get(operator, f"Add{words}")
 
 
-def int8_only(graphs: Iterable[Graph]) -> tuple[str, ...]:
-    """Return the operators whose int8-only registration runs every one of their uses.
+def operator_forms(graphs: Iterable[Graph]) -> dict[str, tuple[str, ...]]:
+    """Return by operator the forms whose registrations run every one of its uses.
 
     Args:
         graphs: The graphs of all nodes of a firmware.
+
+    Returns:
+        By operator, sorted, the forms in the order of `FORMS`: ("INT8",), or ("INT8", "INT4") where
+        nodes of both precisions are there. () where only the generic registration will do.
     """
-    used: dict[str, bool] = {}
+    used: dict[str, set[str]] = {}
     for graph in graphs:
         for operator in graph.operators:
-            dtypes = _dtypes(graph, (*operator.inputs, *operator.outputs))
-            used[operator.name] = used.get(operator.name, True) and dtypes <= {"INT8", "INT32"}
-            computed = _dtypes(graph, operator.outputs)
-            used[operator.name] &= computed == {"INT8"}
-    return tuple(name for name in INT8_REGISTRATIONS if used.get(name, False))
-
-
-def _dtypes(graph: Graph, tensors: Sequence[int]) -> set[str]:
-    return {graph.tensors[index].dtype for index in tensors if index >= 0}
+            used.setdefault(operator.name, set()).add(operator_form(operator, graph))
+    return {
+        name: tuple(form for form in FORMS if form in forms) if forms <= set(FORMS) else ()
+        for name, forms in sorted(used.items())
+    }

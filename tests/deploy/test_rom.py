@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 import deploy.footprint.rom as rom
 from deploy.board import CORES
 from deploy.footprint.cores import KERNEL_SETS, MEASURED_CORES, CoreError, default_kernels
+from deploy.footprint.registrations import REGISTRATIONS
 from deploy.footprint.rom import RomError, runtime_rom
 
 TABLE = json.loads(Path(rom.__file__).with_name("rom_table.json").read_text())
-MEASURED = sorted(name for name in TABLE["operators"] if not name.endswith("_INT8"))
+MEASURED = sorted(name for name in TABLE["operators"] if not re.search(r"_INT(4|8|16)$", name))
+FORMS = sorted(
+    f"{name}:{form}"
+    for name, forms in REGISTRATIONS.items()
+    for form in (*forms, "ANY")
+    if form != "INT8"
+)
 KWS = TABLE["sets"]["kws/vww"]
 RESNET = TABLE["sets"]["resnet"]
 
@@ -30,13 +37,19 @@ def linked_images() -> list[tuple[str, str, str, int]]:
 
 
 def estimate(core: str, kernels: str, name: str) -> rom.RuntimeRom:
-    return runtime_rom([op.removesuffix("_INT8") for op in TABLE["sets"][name]], core, kernels)
+    return runtime_rom(map(operator_name, TABLE["sets"][name]), core, kernels)
+
+
+def operator_name(row: str) -> str:
+    """What `runtime_rom` calls a row of the table: "CONV_2D", "CONV_2D:INT4"."""
+    operator, _, form = row.rpartition("_INT")
+    return row if not operator else operator if form == "8" else f"{operator}:INT{form}"
 
 
 @pytest.mark.parametrize("core", MEASURED_CORES)
 def test_every_linked_image_is_within_one_percent(core: str) -> None:
     images = [image for image in linked_images() if image[0] == core]
-    assert len(images) == 30
+    assert len(images) == 45
     for _, kernels, name, size in images:
         runtime = estimate(core, kernels, name)
         low, high = runtime.error_percent
@@ -75,6 +88,51 @@ def test_an_operator_never_makes_the_runtime_smaller(operators: set[str], more: 
     after = runtime_rom({*operators, more}, "cortex-m33", "cmsis-nn-int8")
     alone = runtime_rom([more], "cortex-m33", "cmsis-nn-int8")
     assert before.kernel_bytes <= after.kernel_bytes <= before.kernel_bytes + alone.kernel_bytes
+
+
+@given(
+    operators=st.sets(st.sampled_from(MEASURED + FORMS + sorted(rom._STAND_INS)), min_size=1),
+    more=st.sampled_from(FORMS),
+)
+def test_a_form_never_makes_the_runtime_smaller(operators: set[str], more: str) -> None:
+    before = runtime_rom(operators, "cortex-m4", "cmsis-nn-int8")
+    after = runtime_rom({*operators, more}, "cortex-m4", "cmsis-nn-int8")
+    alone = runtime_rom([more], "cortex-m4", "cmsis-nn-int8")
+    assert before.kernel_bytes <= after.kernel_bytes <= before.kernel_bytes + alone.kernel_bytes
+    assert set(after.by_operator) == operators | {more}
+    assert sum(after.by_operator.values()) == after.kernel_bytes
+
+
+@pytest.mark.parametrize("kernels", ["reference", "cmsis-nn"])
+@pytest.mark.parametrize("name", FORMS)
+def test_generic_registrations_link_every_form(name: str, kernels: str) -> None:
+    operator = name.split(":")[0]
+    plain = runtime_rom([operator, "ADD"], "cortex-m4", kernels)
+    assert runtime_rom([operator, name, "ADD"], "cortex-m4", kernels) == plain
+    assert runtime_rom([name, "ADD"], "cortex-m4", kernels) == plain
+
+
+@pytest.mark.parametrize("core", MEASURED_CORES)
+@pytest.mark.parametrize("form", ["INT4", "INT16"])
+def test_forms_side_by_side_cost_less_than_the_generic_registration(core: str, form: str) -> None:
+    own, generic = (
+        runtime_rom([*KWS, f"CONV_2D:{one}"], core, "cmsis-nn-int8").rom_bytes
+        for one in (form, "ANY")
+    )
+    without = runtime_rom(KWS, core, "cmsis-nn-int8").rom_bytes
+    assert without + 2500 < own < generic - 2500
+    alone = runtime_rom(["CONV_2D", f"CONV_2D:{form}"], core, "cmsis-nn-int8").rom_bytes
+    assert runtime_rom([f"CONV_2D:{form}"], core, "cmsis-nn-int8").rom_bytes < alone
+
+
+@pytest.mark.parametrize("kernels", KERNEL_SETS)
+@pytest.mark.parametrize("core", MEASURED_CORES)
+def test_decoding_tables_takes_six_kilobytes(core: str, kernels: str) -> None:
+    """The kernel links what decodes Huffman codes and pruned weights with it."""
+    before, after = (
+        runtime_rom(names, core, kernels).kernel_bytes for names in (KWS, [*KWS, "TFLM_DECODE"])
+    )
+    assert 6000 < after - before < 7000
 
 
 def test_no_operator_is_the_core_alone() -> None:
@@ -118,6 +176,9 @@ def test_an_operator_is_either_measured_or_represented() -> None:
         ("conv_2d", "Did you mean 'CONV_2D'?"),
         ("MyOperator", "reserve its bytes in the budget"),
         ("CONV_2D_INT8", "received 'CONV_2D_INT8'"),
+        ("CONV_2D_INT4", "received 'CONV_2D_INT4'"),
+        ("CONV_2D:INT2", "CONV_2D:INT8, CONV_2D:INT4, CONV_2D:INT16, CONV_2D:ANY; received"),
+        ("RESHAPE:INT16", "a form that is measured, RESHAPE alone; received 'RESHAPE:INT16'"),
         ("WHILE", "received 'WHILE'"),
     ],
 )

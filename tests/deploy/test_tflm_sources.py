@@ -17,7 +17,7 @@ from deploy.tflm_sources import TflmSourcesError, tflm_sources
 from deploy.tflm_sources.config_header import float_literal
 from deploy.tflm_sources.copies import copy_bytes, kept_copies
 from deploy.tflm_sources.identifiers import comment, identifiers, literal
-from deploy.tflm_sources.operators import int8_only
+from deploy.tflm_sources.operators import operator_forms
 from quantize.bundle import BundleError
 from quantize.flatbuffer import read_graph
 
@@ -137,8 +137,9 @@ def test_the_resolver_has_exactly_the_operators(kernels, device_bundle) -> None:
     assert [method.split("(")[0] for method in methods(source)] == [
         "AddConv2D", "AddDepthwiseConv2D", "AddFullyConnected", "AddReshape", "AddSoftmax",
     ]  # fmt: skip
-    for_int8 = [method for method in methods(source) if "KT_INT8" in method]
+    for_int8 = [method for method in methods(source) if re.search(r"KT_FORM\(\w+, INT8\)", method)]
     assert len(for_int8) == (4 if kernels == "cmsis-nn-int8" else 0)
+    assert "KT_FORMS" not in source
 
 
 def test_only_what_the_tasks_need(device_bundle) -> None:
@@ -149,16 +150,48 @@ def test_only_what_the_tasks_need(device_bundle) -> None:
     assert "KT_MODEL_TASK_COUNT = 1" in files["kt_model_config.h"]
 
 
-def test_an_operator_that_is_not_int8_everywhere_stays_generic(device_bundle) -> None:
+def test_a_resolver_for_every_precision_has_each_form_that_is_there() -> None:
+    source = tflm_sources(cases.bundle("precisions"), BOARD)["kt_model_config.cc"]
+    found = {method.split("(")[0]: method.split("(", 1)[1][:-1] for method in methods(source)}
+
+    def several(operator: str, *forms: str) -> str:
+        names = (f"tflite::Register_{operator}_{form}" if form else "nullptr" for form in forms)
+        return f"KT_FORMS({operator}, {', '.join(names)})"
+
+    assert found == {
+        "AddAdd": "KT_FORM(ADD, INT16)",
+        "AddAveragePool2D": "KT_FORM(AVERAGE_POOL_2D, INT16)",
+        "AddConv2D": several("CONV_2D", "INT8", "INT4", "INT16"),
+        "AddDepthwiseConv2D": several("DEPTHWISE_CONV_2D", "INT8", "INT4", "INT16"),
+        "AddFullyConnected": several("FULLY_CONNECTED", "INT8", "", "INT16"),
+        "AddMaxPool2D": "KT_FORM(MAX_POOL_2D, INT16)",
+        "AddQuantize": "",
+        "AddReshape": "",
+        "AddSoftmax": several("SOFTMAX", "INT8", "", "INT16"),
+        "AddDecode": "",
+    }
+
+
+def test_nodes_of_one_precision_link_its_forms_alone() -> None:
+    source = tflm_sources(cases.bundle("narrow"), BOARD)["kt_model_config.cc"]
+    assert "AddConv2D(KT_FORM(CONV_2D, INT4))" in methods(source)
+    assert "AddFullyConnected(KT_FORM(FULLY_CONNECTED, INT8))" in methods(source)
+    assert "KT_FORMS" not in source
+
+
+def test_an_operator_of_another_form_takes_the_generic_registration(device_bundle) -> None:
     graph = read_graph(device_bundle.nodes["digit"].data)
-    assert int8_only([graph]) == ("FULLY_CONNECTED", "SOFTMAX")
+    assert operator_forms([graph]) == {
+        "FULLY_CONNECTED": ("INT8",), "RESHAPE": (), "SOFTMAX": ("INT8",),
+    }  # fmt: skip
     tensors = list(graph.tensors)
     softmax = next(one for one in graph.operators if one.name == "SOFTMAX")
     output = softmax.outputs[0]
     tensors[output] = replace(tensors[output], dtype="INT16")
-    wide = replace(graph, tensors=tuple(tensors))
-    assert int8_only([wide]) == ("FULLY_CONNECTED",)
-    assert int8_only([graph, wide]) == ("FULLY_CONNECTED",)
+    mixed = replace(graph, tensors=tuple(tensors))  # SOFTMAX from int8 to int16
+    assert operator_forms([mixed])["SOFTMAX"] == ()
+    assert operator_forms([graph, mixed])["SOFTMAX"] == ()
+    assert operator_forms([graph, mixed])["FULLY_CONNECTED"] == ("INT8",)
 
 
 @pytest.mark.parametrize("name", cases.PATHS)

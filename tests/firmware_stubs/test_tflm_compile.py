@@ -13,9 +13,10 @@ import pytest
 from deploy.board import load_board
 from deploy.footprint import rom
 from deploy.footprint.operator_memory import _ROWS
+from deploy.footprint.registrations import REGISTRATIONS
 from deploy.tflm_sources.config_source import config_source
 from deploy.tflm_sources.model import make_model
-from deploy.tflm_sources.operators import INT8_REGISTRATIONS, add_method
+from deploy.tflm_sources.operators import FORMS, add_method
 from quantize.tensor_spec import TensorSpec
 
 HERE = Path(__file__).parent
@@ -41,8 +42,9 @@ def objects(compiler: str, folder: Path, pattern: str = "kt_model_*.cc") -> list
 
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("allocate", ["all", "one"])
-def test_everything_compiles(compiler, allocate, tmp_path) -> None:
-    objects(compiler, cases.write(tmp_path, cases.bundle("nested"), allocate=allocate))
+@pytest.mark.parametrize("name", ["nested", "precisions"])
+def test_everything_compiles(name, compiler, allocate, tmp_path) -> None:
+    objects(compiler, cases.write(tmp_path, cases.bundle(name), allocate=allocate))
 
 
 @pytest.mark.parametrize("change", [-1, 1])
@@ -146,10 +148,16 @@ def test_a_wrong_count_of_operators_does_not_compile(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("flags", [[], ["-DCMSIS_NN"]])
-def test_every_operator_is_registered(flags, tmp_path) -> None:
+@pytest.mark.parametrize("form", [*FORMS, None])
+def test_every_operator_is_registered(form, flags, tmp_path) -> None:
+    """In one form, or, for None, in all that it has."""
     folder = cases.write(tmp_path, cases.bundle("alone"))
     model = make_model(cases.bundle("alone"), load_board(cases.BOARD), None, None, "all")
-    every = replace(model, operators=operators(), int8_operators=INT8_REGISTRATIONS)
+    forms = {
+        name: tuple(one for one in own if form in (None, one))
+        for name, own in REGISTRATIONS.items()
+    }
+    every = replace(model, operators=operators(), forms=forms)
     source = folder / "kt_model_config.cc"
     source.write_text(config_source(every))
     cases.compiled(["g++", *cases.CPP, *cases.WARNINGS, *flags], source, tmp_path / "x.o",
@@ -158,7 +166,7 @@ def test_every_operator_is_registered(flags, tmp_path) -> None:
 
 def operators() -> tuple[str, ...]:
     """Every operator whose code or memory is known."""
-    measured = {name for name in rom._table().bits if not name.endswith("_INT8")}
+    measured = {name for name in rom._table().bits if not rom._FORM_ROW.search(name)}
     return tuple(sorted(measured | set(rom._STAND_INS) | set(_ROWS)))
 
 
@@ -166,10 +174,10 @@ def test_every_operator_that_has_a_price_has_a_method() -> None:
     header = DECLARED.read_text()
     for name in operators():
         assert f" {add_method(name)}(" in header, name
-    for name in INT8_REGISTRATIONS:
-        assert f" Register_{name}_INT8();" in header
-    rows = {name for name in rom._table().bits if name.endswith("_INT8")}
-    assert {f"{name}_INT8" for name in INT8_REGISTRATIONS} == rows
+    forms = {f"{name}_{form}" for name, forms in REGISTRATIONS.items() for form in forms}
+    for name in forms:
+        assert f" Register_{name}();" in header
+    assert forms == {name for name in rom._table().bits if rom._FORM_ROW.search(name)}
 
 
 DECLARED = cases.DECLARATIONS / "tensorflow/lite/micro/micro_mutable_op_resolver.h"

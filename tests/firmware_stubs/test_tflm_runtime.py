@@ -24,7 +24,7 @@ CHECKOUT = os.environ.get("TFLM_DIR")
 # Where builds are kept, so that the runtime is compiled once; a temporary folder otherwise.
 BUILDS = os.environ.get("TFLM_BUILD_DIR")
 TARGETS = {"host": "reference", "cortex-m4": "reference", "cortex-m4-cmsis-nn": "cmsis-nn-int8"}
-BUNDLES = (*cases.PATHS, "models")
+BUNDLES = (*cases.PATHS, *cases.PRECISIONS, "models")
 PROGRAMS = {
     "selftest": "kt_model_selftest.cc",
     "checks": cases.STUBS / "tests" / "tflm_checks.cc",

@@ -46,9 +46,16 @@ def loaded(name: str, path: Path) -> ModuleType:
     return module
 
 
+precisions = loaded("tflm_precisions", Path(__file__).with_name("tflm_precisions.py"))
+PRECISIONS = tuple(precisions.PATHS)
+
+
 def bundle(name: str) -> Bundle:
-    """Fully connected nodes of 12 inputs and outputs, so that any may follow any."""
+    """A bundle of `PRECISIONS`; or one of `PATHS`, of fully connected nodes of 12 inputs and
+    outputs, so that any may follow any."""
     nodes = loaded("hand_made_nodes", ROOT / "tests" / "quantize" / "conftest.py")
+    if name in PRECISIONS:
+        return precisions.bundle(name, nodes)
     paths = PATHS[name]
     names = dict.fromkeys(node for path in paths.values() for node in path)
     flatbuffers = {}

@@ -7,7 +7,7 @@
 
 enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
 
-enum TfLiteType { kTfLiteNoType = 0, kTfLiteInt8 = 9 };
+enum TfLiteType { kTfLiteNoType = 0, kTfLiteInt16 = 7, kTfLiteInt8 = 9, kTfLiteInt4 = 18 };
 
 struct TfLiteIntArray {
     int size;
@@ -32,7 +32,22 @@ struct TfLiteTensor {
     TfLiteType type;
 };
 
+struct TfLiteEvalTensor {
+    TfLitePtrUnion data;
+    TfLiteIntArray *dims;
+    TfLiteType type;
+};
+
+struct TfLiteNode {
+    TfLiteIntArray *inputs;
+};
+
+struct TfLiteContext {
+    TfLiteEvalTensor *(*GetEvalTensor)(const TfLiteContext *context, int tensor_idx);
+};
+
 struct TFLMRegistration {
+    TfLiteStatus (*invoke)(TfLiteContext *context, TfLiteNode *node);
     int32_t builtin_code;
 };
 

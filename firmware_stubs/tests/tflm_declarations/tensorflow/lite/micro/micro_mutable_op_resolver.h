@@ -12,20 +12,29 @@ TFLMRegistration Register_ITSELF();
 #define KT_ANY const TFLMRegistration & = Register_ITSELF()
 
 TFLMRegistration Register_ADD();
+TFLMRegistration Register_ADD_INT16();
 TFLMRegistration Register_ADD_INT8();
 TFLMRegistration Register_AVERAGE_POOL_2D();
+TFLMRegistration Register_AVERAGE_POOL_2D_INT16();
 TFLMRegistration Register_AVERAGE_POOL_2D_INT8();
 TFLMRegistration Register_CONV_2D();
+TFLMRegistration Register_CONV_2D_INT16();
+TFLMRegistration Register_CONV_2D_INT4();
 TFLMRegistration Register_CONV_2D_INT8();
 TFLMRegistration Register_DEPTHWISE_CONV_2D();
+TFLMRegistration Register_DEPTHWISE_CONV_2D_INT16();
+TFLMRegistration Register_DEPTHWISE_CONV_2D_INT4();
 TFLMRegistration Register_DEPTHWISE_CONV_2D_INT8();
 TFLMRegistration Register_FULLY_CONNECTED();
+TFLMRegistration Register_FULLY_CONNECTED_INT16();
 TFLMRegistration Register_FULLY_CONNECTED_INT8();
 TFLMRegistration Register_MAX_POOL_2D();
+TFLMRegistration Register_MAX_POOL_2D_INT16();
 TFLMRegistration Register_MAX_POOL_2D_INT8();
 TFLMRegistration Register_MUL();
 TFLMRegistration Register_MUL_INT8();
 TFLMRegistration Register_SOFTMAX();
+TFLMRegistration Register_SOFTMAX_INT16();
 TFLMRegistration Register_SOFTMAX_INT8();
 TFLMRegistration Register_TRANSPOSE_CONV();
 TFLMRegistration Register_TRANSPOSE_CONV_INT8();
@@ -49,6 +58,7 @@ template <unsigned int tOpCount> class MicroMutableOpResolver : public MicroOpRe
     TfLiteStatus AddConv2D(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddCos(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddCumSum(KT_ANY) { return kTfLiteOk; }
+    TfLiteStatus AddDecode() { return kTfLiteOk; }
     TfLiteStatus AddDepthwiseConv2D(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddDepthToSpace(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddDequantize(KT_ANY) { return kTfLiteOk; }
