@@ -26,6 +26,7 @@ from deploy.commands import (
     pack,
     quantize,
     run,
+    tune,
     unpack,
     verify,
 )
@@ -42,6 +43,7 @@ from deploy.commands.usage import (
 COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
     "quantize": quantize,
+    "tune": tune,
     "run": run,
     "init": init,
     "check": check,
