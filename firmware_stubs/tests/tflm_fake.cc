@@ -130,7 +130,7 @@ TfLiteStatus MicroInterpreter::Invoke() {
 
 #define KT_FAKE(name) \
     TFLMRegistration Register_##name() { \
-        return {0}; \
+        return {nullptr, 0}; \
     }
 KT_FAKE(ITSELF)
 KT_FAKE(ADD)
