@@ -73,6 +73,7 @@ def measure(
     keep_seams: bool = True,
     emulator: str | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    pack_weights: str = "auto",
 ) -> Measurement:
     """Build a bundle's firmware, run every golden vector on the core, and count.
 
@@ -85,6 +86,7 @@ def measure(
         keep_seams: As for `deploy.codegen.compile_bundle`.
         emulator: One of `EMULATORS`; None for Unicorn where it has the core, else QEMU.
         progress: Told what is being done, a line at a time.
+        pack_weights: As for `deploy.codegen.compile_bundle`.
 
     Returns:
         The figures.
@@ -105,7 +107,9 @@ def measure(
             )
     with tempfile.TemporaryDirectory(prefix="keras-tree-") as folder:
         progress(f"building for {core}")
-        build = build_bundle(bundle, core, Path(folder), compiler, optimize, isa, keep_seams)
+        build = build_bundle(
+            bundle, core, Path(folder), compiler, optimize, isa, keep_seams, pack_weights
+        )
         progress(f"built with {build.toolchain.version}, {optimize}")
         return measure_build(bundle, build, emulator, progress)
 
@@ -159,11 +163,14 @@ def build_bundle(
     optimize: str = "-O2",
     isa: str | None = None,
     keep_seams: bool = True,
+    pack_weights: str = "auto",
 ) -> Build:
     """Compile a bundle to C and build its self-test for a core; see `measure`."""
     from deploy.codegen import compile_bundle
 
-    program = compile_bundle(bundle, isa or TARGETS[core].isa, keep_seams=keep_seams)
+    program = compile_bundle(
+        bundle, isa or TARGETS[core].isa, keep_seams=keep_seams, pack_weights=pack_weights
+    )
     golden = {
         name: (task.golden_inputs, task.golden_outputs) for name, task in bundle.tasks.items()
     }

@@ -73,6 +73,7 @@ def firmware(
     isa: str | None = None,
     kernels: str | None = None,
     allocate: str | None = None,
+    pack_weights: str | None = None,
 ) -> Firmware:
     """Make the files of a firmware folder; the same arguments always give the same bytes.
 
@@ -84,6 +85,7 @@ def firmware(
         isa: Plain C: "portable", "dsp" or "mve"; None for the best of the board's core.
         kernels: TensorFlow Lite Micro: kernel set; None for the best measured for the core.
         allocate: TensorFlow Lite Micro: "all" (the default) or "one", as for `keras-tree check`.
+        pack_weights: Plain C: "auto" (the default) or "never", as for `compile_bundle`.
 
     Raises:
         FirmwareError: An option is not one of its values, or is one of the other runtime.
@@ -93,13 +95,13 @@ def firmware(
         ImageError: The bundle holds what a packed image cannot.
         BudgetError: The cost of an operator is not known, or kernels are not for the core.
     """
-    _check_options(board, runtime, isa, kernels, allocate)
+    _check_options(board, runtime, isa, kernels, allocate, pack_weights)
     from deploy.firmware_folder.golden import with_golden_vectors
 
     chosen = bundle if tasks is None else bundle.select(tasks)
     chosen = with_golden_vectors(chosen)
     if runtime == "c":
-        return _in_c(chosen, board, isa)
+        return _in_c(chosen, board, isa, pack_weights or "auto")
     return _on_tflm(chosen, board, kernels, allocate or "all")
 
 
@@ -119,15 +121,22 @@ def write_firmware(made: Firmware, folder: Path, force: bool = False) -> Written
 
 
 def _check_options(
-    board: Board, runtime: str, isa: str | None, kernels: str | None, allocate: str | None
+    board: Board,
+    runtime: str,
+    isa: str | None,
+    kernels: str | None,
+    allocate: str | None,
+    pack_weights: str | None,
 ) -> None:
     from deploy.firmware_folder.kernel_sources import instruction_sets
 
     _check_choice("runtime", runtime, RUNTIMES)
     if isa is not None:
         _check_choice("isa", isa, ("portable", "dsp", "mve"))
-    given = {"isa": isa, "kernels": kernels, "allocate": allocate}
-    of_other = ("kernels", "allocate") if runtime == "c" else ("isa",)
+    if pack_weights is not None:
+        _check_choice("pack_weights", pack_weights, ("auto", "never"))
+    given = {"isa": isa, "pack_weights": pack_weights, "kernels": kernels, "allocate": allocate}
+    of_other = ("kernels", "allocate") if runtime == "c" else ("isa", "pack_weights")
     for name in of_other:
         if given[name] is not None:
             other = "tflm" if runtime == "c" else "c"
@@ -151,21 +160,21 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
-def _in_c(bundle: Bundle, board: Board, isa: str | None) -> Firmware:
+def _in_c(bundle: Bundle, board: Board, isa: str | None, pack_weights: str) -> Firmware:
     from deploy.codegen import compile_bundle
     from deploy.firmware_folder.c_runtime import c_example, c_files, c_places
     from deploy.firmware_folder.figures import c_verdict
     from deploy.firmware_folder.kernel_sources import default_isa
     from deploy.firmware_folder.readme import c_figure_notes
 
-    program = compile_bundle(bundle, isa=isa or default_isa(board.core))
+    program = compile_bundle(bundle, isa=isa or default_isa(board.core), pack_weights=pack_weights)
     verdict = c_verdict(bundle, board, program)
     first = next(iter(program.tasks.values()))
     rest = [task for task in list(program.tasks.values())[1:] if task.continues]
     places = {
         **c_places(program),
         "EXAMPLE": c_example(bundle, program),
-        "FIGURE_NOTES": c_figure_notes(verdict, program.shared_bytes),
+        "FIGURE_NOTES": c_figure_notes(verdict, program.shared_bytes, program.packs_weights),
         "CONTINUE": ""
         if not rest
         else f"After `{first.run}`, `{next(iter(rest[0].continues.values()))}` runs only the "

@@ -65,6 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="c: kernels for this instruction set (default: the best of the board's core)",
     )
     parser.add_argument(
+        "--pack-weights",
+        choices=("auto", "never"),
+        help="c: store weights of few distinct codes as indices where that takes less ROM; layers "
+        "then take longer (default: auto)",
+    )
+    parser.add_argument(
         "--kernels",
         metavar="SET",
         help="tflm: reference, cmsis-nn or cmsis-nn-int8 (default: the best measured for the core)",
@@ -132,6 +138,7 @@ def _made(arguments: argparse.Namespace) -> Firmware:
             arguments.isa,
             arguments.kernels,
             arguments.allocate,
+            arguments.pack_weights,
         )
 
 

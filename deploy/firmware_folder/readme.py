@@ -58,9 +58,15 @@ def readme_places(bundle: Bundle, verdict: Verdict, files: Mapping[str, bytes]) 
     }
 
 
-def c_figure_notes(verdict: Verdict, shared_bytes: int) -> str:
+def c_figure_notes(verdict: Verdict, shared_bytes: int, packs_weights: bool) -> str:
     """Where the figures of the C runtime come from."""
     stored = f" Storing equal arrays once saves {shared_bytes:,} bytes." if shared_bytes else ""
+    if packs_weights:
+        stored += (
+            " Weights of few distinct codes are stored as indices, and unpacked into the buffer "
+            "block by block while a layer runs: `--pack-weights never` takes more ROM and less "
+            "time."
+        )
     found = verdict.footprint
     return (
         f"{_room(verdict)} The buffer, the constants and the parameters are exact. Code and stack "

@@ -54,6 +54,11 @@ def test_tasks_can_be_chosen(device_bundle, nano33ble):
         ({"isa": "mve"}, "`isa` must be one that cortex-m4 has, dsp, portable; received 'mve'"),
         ({"kernels": "reference"}, "`kernels` is for the runtime tflm"),
         ({"allocate": "one"}, "`allocate` is for the runtime tflm"),
+        ({"pack_weights": "always"}, "`pack_weights` must be one of auto, never; received"),
+        (
+            {"runtime": "tflm", "pack_weights": "never"},
+            "`pack_weights` is for the runtime c, received 'never'",
+        ),
         ({"runtime": "tflm", "isa": "dsp"}, "`isa` is for the runtime c, received 'dsp'"),
     ],
 )

@@ -36,6 +36,20 @@ def test_the_self_test_passes_under_sanitizers(device_bundle, name, tmp_path):
     assert told.endswith("PASS\n")
 
 
+@pytest.mark.parametrize("name", ["nano33ble", "pico"])
+def test_packed_weights_pass_the_self_test_and_build_for_the_board(few_valued, name, tmp_path):
+    board = load_board(name)
+    made = firmware(few_valued, board)
+    assert {"src/kt_packed_fully_connected.c", "src/kt_unpack_2.c"} <= set(made.files)
+    assert not {"src/kt_packed_conv.c", "src/kt_unpack_4.c"} & set(made.files)
+    assert {"include/kt_packed.h", "src/kt_unpack.h"} <= set(made.files)
+    folder = written(made, tmp_path / "firmware")
+    assert make(folder, "test", f"CFLAGS={SANITIZED}").stdout.endswith("PASS\n")
+    compiler = cross_compiler(board)
+    flags = f"CFLAGS=-O2 -Wall -Wextra -Werror {' '.join(compiler.flags)}"
+    make(folder, "library", f"CC={compiler.prefix}-gcc", flags)
+
+
 def test_a_wrong_output_fails(device_bundle, nano33ble, tmp_path):
     task = device_bundle.tasks["digit"]
     wrong = task.golden_outputs.copy()

@@ -8,7 +8,9 @@ from folder_building import make, run, written
 from deploy.board import load_board
 from deploy.budget import Check, judge
 from deploy.codegen import compile_bundle
+from deploy.firmware import firmware
 from deploy.firmware_folder.cross_compiler import cross_compiler
+from deploy.firmware_folder.kernel_code import MOST_BYTES
 
 
 def test_the_figures_of_plain_c_are_exact(in_c, device_bundle):
@@ -42,6 +44,31 @@ def test_code_takes_no_more_than_is_said(in_c, tmp_path):
     told = sum(int(line.split()[0]) for line in model)
     least = sum(part.size_bytes for part in in_c.verdict.rom.parts[:2])
     assert least < told < in_c.verdict.rom.used_bytes
+
+
+def test_packed_weights_and_the_code_that_unpacks_them_are_counted(few_valued, nano33ble, tmp_path):
+    packed = firmware(few_valued, nano33ble)
+    plain = firmware(few_valued, nano33ble, pack_weights="never")
+    parts = [
+        {part.name: part.size_bytes for part in made.verdict.rom.parts} for made in (packed, plain)
+    ]
+    codes = 300 * 90 + 90 * 10
+    assert parts[1]["constants"] - parts[0]["constants"] == codes * 3 // 4 - 4 - 10 * 1 // 2
+    assert parts[0]["parameters of kernels"] - parts[1]["parameters of kernels"] == 2 * 32
+    files = ("kt_packed.c", "kt_packed_fully_connected.c", "kt_unpack_2.c")
+    assert parts[0]["code, at most"] - parts[1]["code, at most"] == sum(
+        MOST_BYTES[name] for name in files
+    )
+    assert packed.verdict.rom.used_bytes < plain.verdict.rom.used_bytes
+    assert packed.verdict.ram.used_bytes > plain.verdict.ram.used_bytes
+    assert "--pack-weights never" in packed.files["README.md"].decode()
+    assert "--pack-weights" not in plain.files["README.md"].decode()
+    folder = written(packed, tmp_path / "firmware")
+    flags = f"CFLAGS=-O2 {' '.join(cross_compiler(nano33ble).flags)}"
+    make(folder, "library", "CC=arm-none-eabi-gcc", flags)
+    sizes = run("arm-none-eabi-size", folder / "build" / "libkt_model.a").stdout.splitlines()[1:]
+    model = [line for line in sizes if not re.search(r"kt_(bundle|crc32|image|status)", line)]
+    assert sum(int(line.split()[0]) for line in model) < packed.verdict.rom.used_bytes
 
 
 def test_the_figures_on_tflm_are_those_of_check(on_tflm, device_bundle, nano33ble):
