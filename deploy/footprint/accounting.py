@@ -13,24 +13,19 @@ from dataclasses import replace
 from functools import lru_cache
 
 from deploy.board import Board
-from deploy.footprint.cores import default_kernels, measured_core
 from deploy.footprint.footprint import Footprint, NodeFootprint, TaskFootprint
+from deploy.footprint.kernel_limits import running_kernels
 from deploy.footprint.latency import latency
 from deploy.footprint.latency_instructions import instructions
+from deploy.footprint.notes import core_notes, node_notes
 from deploy.footprint.outside import STACK_ERROR_PERCENT, outside_arena_bytes
-from deploy.footprint.ram import (
-    NodeRam,
-    node_ram,
-    recorded_arena_bytes,
-    simulated_reference_bytes,
-)
+from deploy.footprint.ram import NodeRam, node_ram, recorded_arena_bytes
+from deploy.footprint.registrations import registered_operators, split_form
 from deploy.footprint.rom import RuntimeRom, runtime_rom
 from deploy.footprint.shared_arena import SharedArena, seam_copies, share_arena
 from quantize.bundle import Bundle, BundleTask, Node
+from quantize.flatbuffer import Graph, read_graph
 
-# The correction of a recording rounds each operator's data by itself: some bytes in any node.
-_DIFFERENCE_TO_REPORT_PERCENT = 2.0
-_DIFFERENCE_TO_REPORT_BYTES = 64
 _PROGRAM = "the program, copied into RAM"
 _EXACT = dict.fromkeys(("interpreters", "operator resolver", "globals"), (0.0, 0.0))
 
@@ -49,20 +44,20 @@ def footprint(
         board: The board.
         tasks: Only these tasks and the nodes that they use; None for all.
         kernels: "reference", "cmsis-nn" or "cmsis-nn-int8"; None for the best one measured for the
-            board's core: "cmsis-nn-int8" on Cortex-M, "reference" elsewhere.
+            board's core that runs the nodes: "cmsis-nn-int8" on Cortex-M, "reference" elsewhere.
         allocate: "all" for every path in the arena at once, "one" for only the path that runs.
 
     Raises:
         BundleError: A task is not one of the bundle's.
-        CoreError: The kernel set is unknown, or not made for the board's core.
+        CoreError: The kernel set is unknown, not made for the board's core, or does not run a node.
         RomError: An operator's code size is not known.
         RamError: A node's memory is not known.
     """
     chosen = bundle if tasks is None else bundle.select(tasks)
-    kernels = default_kernels(board.core) if kernels is None else kernels
     nodes = _used_nodes(chosen)
-    names = frozenset(name for node in nodes.values() for name in node.operators)
-    runtime = _runtime(names, board.core, kernels, board.fpu)
+    graphs = {name: _graph(node.data) for name, node in nodes.items()}
+    kernels, kernel_notes = running_kernels(graphs, board, kernels)
+    runtime = _runtime(_operators(nodes, graphs), board.core, kernels, board.fpu)
     rams = {
         name: node_ram(node.data, board.core, kernels, board.fpu, node.arena)
         for name, node in nodes.items()
@@ -93,7 +88,7 @@ def footprint(
         separate_model_bytes=sum(path.model_rom_bytes for path in paths.values()),
         rom_error_percent=_rom_error(runtime, model_bytes),
         ram_error_percent=_ram_error(rams, runtime, parts),
-        notes=(*_core_notes(board, runtime), *_node_notes(nodes, rams)),
+        notes=(*core_notes(board, runtime), *kernel_notes, *node_notes(nodes, rams)),
         allocate=allocate,
         all_paths_arena_bytes=together.minimum_bytes + copy_bytes,
         one_path_arena_bytes=max(path.arena_bytes for path in paths.values()),
@@ -117,6 +112,19 @@ def _used_nodes(bundle: Bundle) -> dict[str, Node]:
     """The nodes on the tasks' paths, in the bundle's order."""
     used = {name for task in bundle.tasks.values() for name in task.path}
     return {name: node for name, node in bundle.nodes.items() if name in used}
+
+
+@lru_cache(maxsize=256)
+def _graph(data: bytes) -> Graph:
+    """A node's graph, read once for all boards."""
+    return read_graph(data)
+
+
+def _operators(nodes: Mapping[str, Node], graphs: Mapping[str, Graph]) -> frozenset[str]:
+    """The operators in the forms that the graphs use; what else a node names must be known too."""
+    named = {name for node in nodes.values() for name in node.operators}
+    found = {name for graph in graphs.values() for name in graph.operator_names}
+    return registered_operators(graphs.values()) | (named - found)
 
 
 @lru_cache(maxsize=1024)
@@ -183,8 +191,13 @@ def _all_paths_parts(
     return {
         **_arena_parts(arena, tuple(nodes)),
         f"copy of the output of {' and '.join(copied)}": copy_bytes,
-        **outside_arena_bytes(board, kernels, len(nodes), len(runtime.by_operator)),
+        **outside_arena_bytes(board, kernels, len(nodes), _operator_count(runtime)),
     }
+
+
+def _operator_count(runtime: RuntimeRom) -> int:
+    """Entries of the resolver: an operator has one, in whichever forms it is linked."""
+    return len({split_form(name)[0] for name in runtime.by_operator})
 
 
 def _one_path_parts(
@@ -200,13 +213,15 @@ def _one_path_parts(
     most_nodes = max(len(set(path.path)) for path in paths.values())
     return {
         **_arena_parts(_arena(rams, names), names),
-        **outside_arena_bytes(board, kernels, most_nodes, len(runtime.by_operator)),
+        **outside_arena_bytes(board, kernels, most_nodes, _operator_count(runtime)),
     }
 
 
 def _arena_parts(arena: SharedArena, names: Sequence[str]) -> dict[str, int]:
+    activations, decoded = names[arena.largest_activations], names[arena.largest]
     return {
-        f"activations ({names[arena.largest]})": arena.head_bytes,
+        f"activations ({activations})": arena.activation_bytes,
+        f"decoded weights ({decoded})": arena.head_bytes - arena.activation_bytes,
         "kept by the nodes": arena.tail_bytes,
         "planning and alignment": arena.minimum_bytes - arena.used_bytes,
     }
@@ -240,38 +255,3 @@ def _rounded_up(percent: float) -> float:
     """An end of a band, outwards: to tenths below one percent, to whole percents from there on."""
     step = 1 if percent > 1 else 10
     return math.ceil(round(percent * step, 6)) / step + 0.0
-
-
-def _core_notes(board: Board, runtime: RuntimeRom) -> list[str]:
-    stand_in = measured_core(board.core, board.fpu)
-    notes = []
-    if not stand_in.is_exact:
-        unit = f"{board.core} with floating-point unit '{board.fpu}'"
-        notes.append(f"{unit} was not measured: {stand_in.name} stands for it ({stand_in.reason})")
-    if board.runs_from_ram:
-        notes.append(
-            f"{board.name} has no flash to execute from: the program counts in the storage and, "
-            "copied, in RAM"
-        )
-    return [*notes, *runtime.notes]
-
-
-def _node_notes(nodes: Mapping[str, Node], rams: Mapping[str, NodeRam]) -> list[str]:
-    """Fallbacks, and simulations that a recording contradicts."""
-    notes = []
-    for name, node in nodes.items():
-        if not rams[name].is_simulated:
-            notes.append(f"the arena of {name} was {rams[name].basis}")
-            continue
-        recorded = recorded_arena_bytes(node.data, node.arena)
-        simulated = simulated_reference_bytes(node.data)
-        if recorded is None or simulated is None:
-            continue
-        percent = 100 * (simulated - recorded) / recorded
-        is_large = abs(simulated - recorded) > _DIFFERENCE_TO_REPORT_BYTES
-        if is_large and abs(percent) > _DIFFERENCE_TO_REPORT_PERCENT:
-            notes.append(
-                f"the arena of {name}, simulated with reference kernels, is {simulated:,} B and "
-                f"{percent:+.1f} % from the recording corrected to 32 bits, {recorded:,} B"
-            )
-    return notes

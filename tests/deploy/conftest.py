@@ -31,6 +31,7 @@ def loaded(path: Path) -> ModuleType:
 made = loaded(HERE / "made_bundle.py")
 reports = loaded(HERE / "made_reports.py")
 loaded(HERE / "made_pages.py")
+loaded(HERE / "made_forms.py")
 action = loaded(HERE / "action_runner.py")
 verdict = made.verdict
 
@@ -103,6 +104,12 @@ def with_margin() -> BudgetReport:
 def linted() -> BudgetReport:
     """With seven findings of the lint."""
     return reports.linted_report()
+
+
+@pytest.fixture
+def mixed() -> BudgetReport:
+    """With nodes of int8, lookup tables, int4 and 16x8."""
+    return reports.mixed_report()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Reports of the hand-made bundle, one per case that a rendering must tell."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from made_bundle import small_bundle, verdict
 
@@ -119,6 +120,18 @@ def two_bundles_report() -> BudgetReport:
         verdict("bluepill", tasks=("digit",), called="vision on bluepill", bundle=vision),
         findings={"kws": FINDINGS[:2], "vision": FINDINGS[2:3]},
     )
+
+
+def mixed_report() -> BudgetReport:
+    """Nodes stored in several precisions, on two boards."""
+    bundle = small_bundle()
+    stored = {"digit": "lut4", "orientation": "int4", "texture": "16x8"}
+    nodes = {
+        name: replace(node, precision=stored.get(name, "int8"))
+        for name, node in bundle.nodes.items()
+    }
+    mixed = replace(bundle, nodes=nodes)
+    return report(verdict("nano33ble", bundle=mixed), verdict("bluepill", bundle=mixed))
 
 
 SECTIONS = {".text": 71_320, ".rodata": 24_116, ".data": 312}

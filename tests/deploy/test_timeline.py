@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_forms import with_tables
 
 from deploy.footprint import node_arena
 from deploy.footprint.cores import CoreError
@@ -111,6 +112,19 @@ def test_every_buffer_is_told_by_its_role_and_writer(device_bundle) -> None:
     for one in scratch:
         assert one.first_step == one.last_step == (one.operator or 0) + 1
     assert list(trunk.steps) == [0, 1, 2]
+
+
+def test_decoded_weights_live_until_their_operator_ran(device_bundle) -> None:
+    node = device_bundle.nodes["digit"]
+    timeline = node_timeline(with_tables(node.data), "cortex-m4", "reference")
+    assert timeline is not None
+    assert timeline.operators == ("RESHAPE", "TFLM_DECODE", "FULLY_CONNECTED", "SOFTMAX")
+    (decoded,) = [one for one in timeline.buffers if one.role == "decoded"]
+    assert (decoded.operator, decoded.shape) == (1, (5, 128))
+    assert (decoded.first_step, decoded.last_step, decoded.size_bytes) == (2, 3, 5 * 128)
+    plain = node_timeline(node.data, "cortex-m4", "reference")
+    assert plain is not None
+    assert timeline.head_bytes - plain.head_bytes == 5 * 128 - 112
 
 
 def test_reference_kernels_have_no_scratch_memory_for_convolutions(device_bundle) -> None:
