@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploy.footprint import Footprint
+from deploy.footprint.registrations import split_form
 from deploy.footprint.rom import runtime_rom
 from quantize.bundle import Bundle
+from quantize.wire.lookup_table import DECODE
 
-NEEDED_OPERATORS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "RESHAPE"})
-"""Operators to keep: the layers that hold a network's weights, and the way between them."""
+NEEDED_OPERATORS = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "RESHAPE", DECODE})
+"""Operators to keep: the layers that hold a network's weights, what decodes those, and the way
+between them."""
 
 SUBSTITUTES = {
     "SOFTMAX": "the largest logit names the same class",
@@ -35,7 +38,9 @@ def freed_bytes(bundle: Bundle, found: Footprint, dropped: Iterable[str]) -> int
         found: What it costs on a board, with the kernels that it links now.
         dropped: Names of operators that no node would use any more.
     """
-    left = operators_of(bundle, found) - frozenset(dropped)
+    gone = frozenset(dropped)
+    linked = {*found.runtime.by_operator} or operators_of(bundle, found)
+    left = {name for name in linked if split_form(name)[0] not in gone}
     board = found.board
     runtime = runtime_rom(left, board.core, found.kernels, board.fpu)
     return found.runtime.kernel_bytes - runtime.kernel_bytes

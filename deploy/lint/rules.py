@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from deploy.footprint import Footprint
+from deploy.lint.compression import costly_compression, possible_compression
+from deploy.lint.costly_precision import costly_precision
 from deploy.lint.dead_channels import dead_channels
 from deploy.lint.duplicate_buffers import duplicate_buffers
 from deploy.lint.finding import Finding
@@ -24,6 +26,9 @@ RULES: dict[str, Callable[[Bundle, Footprint], Iterator[Finding]]] = {
     "light-trunk": light_trunk,
     "wide-seam": wide_seam,
     "strip-savings": strip_savings,
+    "costly-compression": costly_compression,
+    "possible-compression": possible_compression,
+    "costly-precision": costly_precision,
 }
 """By name: what yields the findings of one rule; `docs/lint.md` explains each."""
 
