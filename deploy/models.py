@@ -25,10 +25,11 @@ from deploy.model_checks import QUANTIZE_IT, ModelError, check_countable, check_
 from quantize.bundle import Bundle, BundleError, BundleTask, InputNormalization, Node
 from quantize.flatbuffer import FlatbufferError, Graph, Tensor, read_graph
 from quantize.macs import macs
+from quantize.precision.choice import LUT_BITS
 from quantize.tensor_spec import TensorSpec
 from quantize.wire.anatomy import BIAS_INPUTS, INDEX_TYPES
 from quantize.wire.encoding import IDENTIFIER
-from quantize.wire.lookup_table import DECODE
+from quantize.wire.lookup_table import DECODE, read_lookup_table
 
 # More than any microcontroller board stores; a larger file is no node of one.
 _LARGEST_FILE_BYTES = 512 * 2**20
@@ -133,7 +134,24 @@ def _node(name: str, data: bytes) -> Node:
         input=_end(graph, graph.inputs, "inputs"),
         output=_end(graph, graph.outputs, "outputs"),
         operators=tuple(sorted(graph.operator_names)),
+        precision=_precision(graph),
     )
+
+
+def _precision(graph: Graph) -> str:
+    """The form that a graph is stored in; of several the one that costs the most accuracy."""
+    types = {tensor.dtype for tensor in graph.tensors}
+    if "INT4" in types:
+        return "int4"
+    bits = [
+        read_lookup_table(graph.tensors, operator, number).bits
+        for operator in graph.operators
+        if operator.name == DECODE
+        for number in range(len(operator.outputs))
+    ]
+    if bits:
+        return next((name for name, most in LUT_BITS.items() if most <= max(bits)), "lut2")
+    return "16x8" if "INT16" in types else "int8"
 
 
 def _parameters(graph: Graph) -> int:

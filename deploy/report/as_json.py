@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.lint import Finding
-from deploy.report import breakdown
+from deploy.report import breakdown, precisions
 from deploy.report.check_as_json import check_as_dict
 from deploy.verdict import BudgetReport
 from quantize.bundle import Bundle, BundleTask, Score
@@ -70,6 +70,7 @@ def _bundle(bundle: Bundle) -> dict[str, Any]:
                 "macs": node.macs,
                 "operators": list(node.operators),
                 "flatbuffer_bytes": parts[node.name],
+                **dict.fromkeys(precisions.head(bundle), node.precision),
             }
             for node in bundle.nodes.values()
         ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploy.report import growth, phrases
+from deploy.report import growth, phrases, precisions
 from deploy.report.markdown_table import table
 from deploy.units import format_bytes
 from deploy.usage import Usage
@@ -165,12 +165,14 @@ def _folded_parts(report: BudgetReport) -> Iterator[tuple[str, list[str]]]:
 
 
 def _nodes(shown: Verdict) -> Iterator[str]:
-    found = shown.footprint
-    rows = [["node", "bytes", "share", "stripped", f"arena {shown.check.board.name}", "tasks"]]
+    found, form = shown.footprint, precisions.head(shown.bundle)
+    arena = f"arena {shown.check.board.name}"
+    rows = [["node", *form, "bytes", "share", "stripped", arena, "tasks"]]
     for node in found.nodes.values():
         rows.append(
             [
                 node.name,
+                *precisions.cell(shown.bundle, node.name),
                 f"{node.rom_bytes:,}",
                 f"{100 * node.rom_bytes / found.model_rom_bytes:.1f}%",
                 phrases.stripped(node.stripped_bytes),
@@ -178,7 +180,7 @@ def _nodes(shown: Verdict) -> Iterator[str]:
                 ", ".join(node.tasks),
             ]
         )
-    return table(rows, "lrrrrl", _text)
+    return table(rows, f"l{'l' * len(form)}rrrrl", _text)
 
 
 def _tasks(shown: Verdict) -> Iterator[str]:

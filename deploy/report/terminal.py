@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from deploy.report import breakdown, check_table, growth, phrases
+from deploy.report import breakdown, check_table, growth, phrases, precisions
 from deploy.report.paint import Paint
 from deploy.report.table import columns, widest
 from deploy.units import format_microseconds
@@ -218,7 +218,7 @@ def _bundle(report: BudgetReport, bundle: Bundle, width: int, paint: Paint) -> I
     heading = [paint(bundle.name, "heading")] if len(report.bundles) > 1 else []
     yield [
         *heading,
-        *_table(_node_rows(shown), "lrrrrl", width, paint),
+        *_table(_node_rows(shown), f"l{'l' * len(precisions.head(bundle))}rrrrl", width, paint),
         *textwrap.wrap(phrases.saving(shown.footprint), width),
     ]
     tables, note = _task_tables(shown, width)
@@ -250,13 +250,14 @@ def _task_tables(shown: Verdict, width: int) -> tuple[list[Rows], str]:
 
 
 def _node_rows(shown: Verdict) -> Rows:
-    """Bytes, share of the model, what the strip took off, arena, and the tasks of each node."""
-    found = shown.footprint
-    rows: Rows = [("node", "bytes", "share", "stripped", "arena", "tasks")]
+    """Precision, bytes, share of the model, what strip took off, arena and tasks of each node."""
+    found, form = shown.footprint, precisions.head(shown.bundle)
+    rows: Rows = [("node", *form, "bytes", "share", "stripped", "arena", "tasks")]
     for node in found.nodes.values():
         rows.append(
             (
                 node.name,
+                *precisions.cell(shown.bundle, node.name),
                 f"{node.rom_bytes:,}",
                 f"{100 * node.rom_bytes / found.model_rom_bytes:.1f}%",
                 phrases.stripped(node.stripped_bytes),
@@ -265,9 +266,8 @@ def _node_rows(shown: Verdict) -> Rows:
             )
         )
     stripped = sum(node.stripped_bytes for node in found.nodes.values())
-    rows.append(
-        ("total", f"{found.model_rom_bytes:,}", "100.0%", phrases.stripped(stripped), "", "")
-    )
+    total = f"{found.model_rom_bytes:,}", "100.0%", phrases.stripped(stripped)
+    rows.append(("total", *("" for _ in form), *total, "", ""))
     return rows
 
 

@@ -26,6 +26,7 @@ CATEGORIES = (
 _WEIGHTS, _BIASES, _OTHER, _QUANTIZATION, _TENSORS, _OPERATORS, _NAMES, _STRUCTURE, _PADDING = (
     CATEGORIES
 )
+_TABLES = "lookup tables"
 _DATA = "Model.buffers[].data"
 # The first that a place begins with; a place is the fields on the way to it, without indices.
 _BY_PLACE = (
@@ -47,6 +48,9 @@ BIAS_INPUTS = {
     "TRANSPOSE_CONV": 3,
 }
 """Which input of an operator is its bias."""
+# The custom code of the operator that decodes weights: `lookup_table.DECODE`, whose module reads
+# graphs, as this one does not.
+_DECODE = b"TFLM_DECODE"
 INDEX_TYPES = ("INT32", "INT64", "BOOL", "STRING")
 """Constants of these types are shapes, axes and indices, where they are no biases."""
 _INDEX = re.compile(r"\[\d+\]")
@@ -70,7 +74,8 @@ def anatomy(data: bytes) -> dict[str, int]:
         their tables), "tensors" (their tables and shapes), "operators" (their tables, inputs,
         outputs, options and codes), "names and metadata", "structure" (vtables, vectors of offsets,
         lengths of buffers, the tables of the model, its subgraphs and buffers) and "padding" (what
-        nothing leads to).
+        nothing leads to). Behind them "lookup tables", of a file that has any: the values that
+        packed weights stand for, with their headers.
 
     Raises:
         FlatbufferError: `data` is no .tflite file, or a damaged one.
@@ -88,7 +93,7 @@ def anatomy(data: bytes) -> dict[str, int]:
 
     model, _ = decode(data, tell)
     constants = _constants(model)
-    sizes = dict.fromkeys(CATEGORIES, 0)
+    sizes = dict.fromkeys((*CATEGORIES, _TABLES), 0)
     sizes[_STRUCTURE] = end = _HEADER_BYTES
     for start, stop, category in sorted(spans):
         # Bytes that are read as two objects count for the first of them.
@@ -100,7 +105,7 @@ def anatomy(data: bytes) -> dict[str, int]:
             )
             end = stop
     sizes[_PADDING] += len(data) - end
-    return sizes
+    return sizes if sizes[_TABLES] else {name: sizes[name] for name in CATEGORIES}
 
 
 def _category(kind: str, place: str) -> str:
@@ -114,8 +119,11 @@ def _constants(model: Table) -> dict[str, str]:
     found: dict[str, str] = {}
     for subgraph in model.tables("subgraphs"):
         biases = _bias_tensors(subgraph, model.tables("operatorCodes"))
+        tables = _table_tensors(subgraph, model.tables("operatorCodes"))
         for number, tensor in enumerate(subgraph.tables("tensors")):
-            if number in biases:
+            if number in tables:
+                category = _TABLES
+            elif number in biases:
                 category = _BIASES
             elif _type_name(tensor) in INDEX_TYPES:
                 category = _OTHER
@@ -139,6 +147,18 @@ def _bias_tensors(subgraph: Table, codes: tuple[Table, ...]) -> set[int]:
         if position is not None and position < len(inputs):
             found.add(inputs[position])
     return found
+
+
+def _table_tensors(subgraph: Table, codes: tuple[Table, ...]) -> set[int]:
+    """The tensors that hold the values of packed weights."""
+    decoders = {number for number, code in enumerate(codes) if code.get("customCode") == _DECODE}
+    operators = subgraph.tables("operators")
+    return {
+        tensor
+        for operator in operators
+        if operator.get("opcodeIndex", 0) in decoders
+        for tensor in operator.numbers("inputs")[1::2]
+    }
 
 
 def _operator_name(code: Table) -> str:

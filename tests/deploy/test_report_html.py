@@ -20,7 +20,7 @@ from deploy.verdict import BudgetReport
 
 REPORTS = (
     "one_fit", "one_over", "twelve", "timed", "with_margin", "grown", "linted", "two_bundles",
-    "with_image", "full",
+    "with_image", "full", "mixed",
 )  # fmt: skip
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&lt;\x00\ud800"
 VOID = {"meta", "link"}

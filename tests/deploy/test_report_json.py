@@ -18,10 +18,12 @@ from deploy.verdict import Check
 
 REPORTS = [
     "one_fit", "one_over", "twelve", "grown", "timed", "with_margin", "linted", "two_bundles",
-    "with_image", "full",
+    "with_image", "full", "mixed",
 ]  # fmt: skip
 SCHEMA = json.loads(as_json.schema_text())
 VALIDATOR = Draft202012Validator(SCHEMA)
+# Keys that are there only where they say something: see their descriptions.
+_OPTIONAL = {"precision"}
 
 
 @pytest.mark.parametrize("report", ["one_fit", "one_over", "full"])
@@ -124,8 +126,8 @@ def assert_described(value: object, schema: dict, where: str) -> None:
         for one in value.values():
             assert_described(one, described["additionalProperties"], f"{where}.*")
     elif isinstance(value, dict):
-        assert set(value) == set(described["properties"]), where
-        assert set(value) == set(described["required"]), where
+        assert set(value) - _OPTIONAL == set(described["properties"]) - _OPTIONAL, where
+        assert set(value) - _OPTIONAL == set(described["required"]), where
         for key, one in value.items():
             assert_described(one, described["properties"][key], f"{where}.{key}")
     elif isinstance(value, list) and "unit" not in described:
@@ -139,6 +141,12 @@ def assert_described(value: object, schema: dict, where: str) -> None:
 def test_every_key_is_described_and_no_other(request, report: str) -> None:
     document = json.loads(as_json.render(request.getfixturevalue(report)))
     assert_described(document, SCHEMA, "report")
+
+
+def test_precisions_are_told_where_a_node_is_not_int8(mixed, one_fit) -> None:
+    told = as_json.as_dict(mixed)["bundles"][0]["nodes"]
+    assert [node["precision"] for node in told] == ["int8", "lut4", "int4", "16x8"]
+    assert all("precision" not in node for node in as_json.as_dict(one_fit)["bundles"][0]["nodes"])
 
 
 def test_a_new_key_is_no_error(one_fit) -> None:

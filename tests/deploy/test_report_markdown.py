@@ -11,7 +11,7 @@ from deploy.verdict import BudgetReport
 
 REPORTS = [
     "one_fit", "one_over", "twelve", "grown", "timed", "with_margin", "linted", "two_bundles",
-    "with_image", "full",
+    "with_image", "full", "mixed",
 ]  # fmt: skip
 
 

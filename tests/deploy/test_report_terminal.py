@@ -10,7 +10,7 @@ from deploy.report import terminal
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 REPORTS = [
     "one_fit", "one_over", "twelve", "grown", "timed", "with_margin", "linted", "two_bundles",
-    "with_image", "full",
+    "with_image", "full", "mixed",
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from deploy.report import phrases
+from deploy.report import phrases, precisions
 from deploy.report.html.arena_chart import BLOCK_CLASSES, BLOCK_KINDS, arena_caption, arena_chart
 from deploy.report.html.arena_picture import ArenaPicture, arena_picture
 from deploy.report.html.markup import Markup, joined, tag
@@ -193,10 +193,11 @@ def _accuracy(verdict: Verdict, identity: str) -> Iterator[Markup]:
 
 
 def _nodes(verdict: Verdict) -> Markup:
-    found = verdict.footprint
+    found, form = verdict.footprint, precisions.head(verdict.bundle)
     rows: list[Sequence[str]] = [
         (
             node.name,
+            *precisions.cell(verdict.bundle, node.name),
             f"{node.rom_bytes:,}",
             f"{100 * node.rom_bytes / found.model_rom_bytes:.1f}%",
             f"-{node.stripped_bytes:,}" if node.stripped_bytes else "0",
@@ -206,9 +207,9 @@ def _nodes(verdict: Verdict) -> Markup:
         )
         for node in found.nodes.values()
     ]
-    head = ("node", "bytes", "share", "stripped", "arena alone", "MACs", "tasks")
+    head = ("node", *form, "bytes", "share", "stripped", "arena alone", "MACs", "tasks")
     return joined(
-        table("Nodes", head, rows, "lrrrrrl", class_="broad"),
+        table("Nodes", head, rows, f"l{'l' * len(form)}rrrrrl", class_="broad"),
         tag("p", f"{_sentence(phrases.saving(found))}"),
     )
 
