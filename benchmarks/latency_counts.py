@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from deploy.footprint.latency_work import MAC_KINDS, Work, operator_work
-from quantize.flatbuffer import Graph, Operator, Tensor
+from quantize.flatbuffer import Graph, Operator, Quantization, Tensor
 
 COUNTS = json.loads(
     Path(__file__).with_name("measured_instructions.json").read_text(encoding="utf-8")
@@ -50,8 +50,11 @@ _QUANTITIES: dict[str, dict[str, tuple[str, ...]]] = {
         "ADD": ("outputs", "calls"),
     },
 }
+_COMMON = {"calls", "inputs", "outputs", "macs"}
 TABLED = ("m0plus-ref", "m4-ref", "m4-cmsis", "m55-cmsis")
 """Builds whose cost models the table holds, all -Os."""
+DECODED_CORES = {"m0plus": "cortex-m0plus", "m4": "cortex-m4", "m55": "cortex-m55"}
+"""By the beginning of a build's name, the core on which TFLM_DECODE was counted."""
 STANDS_FOR = {"m4-ref": ("m3-ref", "m7-ref", "m33-ref"), "m4-cmsis": ("m7-cmsis", "m33-cmsis")}
 
 
@@ -125,6 +128,39 @@ def costs(build: str, without: str | None = None) -> dict[str, dict[str, float]]
     return found
 
 
+@cache
+def decoded_works(build: str) -> tuple[tuple[Work, int], ...]:
+    """Decoded tensors, each with the counted instructions of TFLM_DECODE; none at -O2."""
+    core = DECODED_CORES[build.split("-")[0]]
+    index = COUNTS["decoded_cores"].index(core)
+    rows = COUNTS["decoded"] if not build.endswith("-O2") else []
+    return tuple((_decode_work(*row[:4]), row[4][index]) for row in rows)
+
+
+def _decode_work(bits: int, axis: int, channels: int, length: int) -> Work:
+    shape = (channels, length) if axis == 0 else (1, 1, length, channels)
+    quantization = Quantization((1.0,) * channels, (), axis)
+    header = bytes(5) + bytes([bits])
+    tensors = (
+        Tensor(0, "", (1,), "UINT8", None, b"", False),
+        Tensor(1, "", (len(header),), "UINT8", None, header, False),
+        Tensor(2, "", shape, "INT8", quantization, None, False),
+    )
+    operator = Operator(0, "TFLM_DECODE", (0, 1), (2,), None, 1)
+    return operator_work(operator, Graph(tensors, (operator,), (), (2,), 1))
+
+
+@cache
+def decode_costs(build: str) -> dict[str, float]:
+    """Cost by quantity of TFLM_DECODE."""
+    rows = decoded_works(build)
+    names = sorted({name for work, _ in rows for name in work.quantities} - _COMMON)
+    target = np.array([count for _, count in rows], float)
+    matrix = np.array([[work.quantities.get(name, 0) for name in names] for work, _ in rows], float)
+    solved = nonnegative_least_squares(matrix / target[:, None], np.ones(len(rows)))
+    return {name: float(f"{c:.5g}") for name, c in zip(names, solved, strict=True)}
+
+
 def operator_instructions(work: Work, build: str, without: str | None = None) -> float:
     model = costs(build, without)[work.kind]
     return sum(cost * work.quantities.get(name, 0) for name, cost in model.items())
@@ -190,7 +226,7 @@ def rounded_costs() -> dict[str, dict[str, dict[str, float]]]:
     return {
         build: {
             kind: {quantity: cost for quantity, cost in model.items() if cost}
-            for kind, model in costs(build).items()
+            for kind, model in {**costs(build), "TFLM_DECODE": decode_costs(build)}.items()
         }
         for build in TABLED
     }

@@ -19,6 +19,8 @@ from latency_counts import (
     TABLED,
     costs,
     count_errors,
+    decode_costs,
+    decoded_works,
     instructions_per_mac,
     model_macs,
     operator_instructions,
@@ -118,6 +120,13 @@ def _operator_errors() -> list[list[str]]:
             ]
             mean = sum(found) / len(found)
             body.append([build, kind, str(len(found)), f"{mean:.1f} %", f"{max(found):.1f} %"])
+        model = decode_costs(build)
+        decoded = [
+            abs(100 * (sum(model[q] * work.quantities.get(q, 0) for q in model) / count - 1))
+            for work, count in decoded_works(build)
+        ]
+        mean, largest = sum(decoded) / len(decoded), max(decoded)
+        body.append([build, "TFLM_DECODE", str(len(decoded)), f"{mean:.1f} %", f"{largest:.1f} %"])
     return [["build", "operator", "counted", "mean", "largest"], *body]
 
 

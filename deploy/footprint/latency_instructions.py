@@ -105,7 +105,8 @@ def operator_cost(operator: Operator, graph: Graph, build: str) -> OperatorCost:
     work = operator_work(operator, graph)
     model = latency_table()["instructions"][build][work.kind]
     amount = sum(cost * work.quantities.get(quantity, 0) for quantity, cost in model.items())
-    return OperatorCost(work.name, work.kind, work.macs, max(0.0, amount), work.is_counted)
+    is_counted = work.is_counted and not _sums_decoded_weights(operator, graph, build)
+    return OperatorCost(work.name, work.kind, work.macs, max(0.0, amount), is_counted)
 
 
 @lru_cache(maxsize=1)
@@ -126,6 +127,13 @@ def _costs(data: bytes, build: str) -> tuple[OperatorCost, ...] | None:
 @lru_cache(maxsize=64)
 def _graph(data: bytes) -> Graph:
     return read_graph(data)
+
+
+def _sums_decoded_weights(operator: Operator, graph: Graph, build: str) -> bool:
+    """Whether a dense layer sums its weights in every run: the vector unit's, of no constants."""
+    if operator.name != "FULLY_CONNECTED" or build != "m55-cmsis" or len(operator.inputs) < 2:
+        return False
+    return operator.inputs[1] >= 0 and graph.tensors[operator.inputs[1]].data is None
 
 
 def _is_int8(graph: Graph) -> bool:

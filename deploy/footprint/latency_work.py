@@ -36,7 +36,12 @@ _STAND_INS = {
     "TRANSPOSE_CONV": "CONV_2D",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "FULLY_CONNECTED",
 }
-_COUNTED = (*MAC_KINDS, "ADD", "AVERAGE_POOL_2D", "MEAN", "RESHAPE", "SOFTMAX")
+_COUNTED = (*MAC_KINDS, "ADD", "AVERAGE_POOL_2D", "MEAN", "RESHAPE", "SOFTMAX", "TFLM_DECODE")
+# Indices that TFLM_DECODE looks up at once, by the bits of an index.
+_DECODED_AT_ONCE = {2: 16, 3: 32, 4: 16}
+# Its second input begins with the form of storage, and says later how many bits an index has.
+_LOOKUP_TABLES = 0
+_BITS_OFFSET, _BITS_MASK = 5, 0x07
 # A filter larger than this is taken to lie wholly within its input: no model has one.
 _LARGEST_FILTER = 4096
 # Shapes of a damaged file may multiply to numbers beyond a float.
@@ -70,8 +75,8 @@ def operator_work(operator: Operator, graph: Graph) -> Work:
     kind = operator.name if operator.name in _COUNTED else _STAND_INS.get(operator.name, "ADD")
     rule = _RULES.get(operator.name)
     macs, quantities = rule(operator, inputs, outputs) if rule and inputs and outputs else (0, {})
-    if kind in MAC_KINDS and not quantities:
-        # Shapes that are none of such an operator.
+    if kind in (*MAC_KINDS, "TFLM_DECODE") and not quantities:
+        # Shapes that are none of such an operator, or another form of storage.
         kind = "ADD"
     # An operator without an output, such as one that assigns a variable, works on its input.
     read, written = max(map(_elements, inputs), default=0), sum(map(_elements, outputs))
@@ -164,6 +169,33 @@ def _pool(operator: Operator, inputs: _Tensors, outputs: _Tensors) -> _Counts:
     return 0, {"window_outputs": _elements(outputs[0]) * area}
 
 
+def _decode(operator: Operator, inputs: _Tensors, outputs: _Tensors) -> _Counts:
+    # Inputs: packed indices, and a header with tables, for each output.
+    counts: dict[str, int] = {}
+    for table, output in zip(inputs[1::2], outputs, strict=False):
+        data = table.data or b""
+        bits = data[_BITS_OFFSET] & _BITS_MASK if len(data) > _BITS_OFFSET else 0
+        if bits not in _DECODED_AT_ONCE or data[0] != _LOOKUP_TABLES:
+            return 0, {}
+        channels = max(1, len(output.quantization.scales)) if output.quantization else 1
+        axis = output.quantization.axis if output.quantization else 0
+        if channels > 1 and axis == len(output.shape) - 1:
+            found = {f"in_turns_{bits}": _elements(output)}
+        else:
+            at_once = _at_once(_elements(output) // channels, channels, _DECODED_AT_ONCE[bits])
+            singly = _elements(output) - at_once
+            found = {f"at_once_{bits}": at_once, f"singly_{bits}": singly, "channels": channels}
+        for name, amount in {"tensors": 1, **found}.items():
+            counts[name] = counts.get(name, 0) + amount
+    return 0, counts
+
+
+def _at_once(length: int, channels: int, group: int) -> int:
+    """Elements that are looked up in groups, which begin at multiples of their size."""
+    starts = (-(channel * length) % group for channel in range(channels))
+    return sum(max(0, length - start) // group * group for start in starts)
+
+
 _RULES: dict[str, Callable[[Operator, _Tensors, _Tensors], _Counts]] = {
     "AVERAGE_POOL_2D": _pool,
     "BATCH_MATMUL": _matrix_product,
@@ -173,6 +205,7 @@ _RULES: dict[str, Callable[[Operator, _Tensors, _Tensors], _Counts]] = {
     "L2_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     "SVDF": _recurrent,
+    "TFLM_DECODE": _decode,
     "TRANSPOSE_CONV": _transposed_convolution,
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _recurrent,
 }

@@ -25,7 +25,7 @@ from deploy.footprint.latency_instructions import (
 )
 from deploy.footprint.latency_work import operator_work
 from quantize.bundle import Node
-from quantize.flatbuffer import Graph, Operator, Tensor
+from quantize.flatbuffer import Graph, Operator, Quantization, Tensor, read_graph
 from quantize.tensor_spec import TensorSpec
 
 FILES = {
@@ -333,3 +333,73 @@ def test_ten_nodes_on_all_boards_take_a_fraction_of_a_second(shared: Path) -> No
         for _ in range(5):
             latency(nodes, board, default_kernels(board.core))
     assert time.perf_counter() - start < 1.5
+
+
+@pytest.fixture(scope="module")
+def precisions() -> dict[str, dict[str, Node]]:
+    """Hand-made nodes by precision: lookup tables, int4 weights, int16 activations."""
+    folder = Path(__file__).parents[1]
+    loaded = {}
+    for name, path in {
+        "hand_made_nodes": folder / "quantize" / "conftest.py",
+        "tflm_precisions": folder / "firmware_stubs" / "tflm_precisions.py",
+    }.items():
+        found = importlib.util.spec_from_file_location(name, path)
+        loaded[name] = importlib.util.module_from_spec(found)
+        found.loader.exec_module(loaded[name])
+    made = loaded["tflm_precisions"]
+    bundles = {name: made.bundle(name, loaded["hand_made_nodes"]) for name in made.PATHS}
+    return {name: dict(bundle.nodes) for name, bundle in bundles.items()}
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_decoding_takes_what_was_counted(build: str) -> None:
+    index = COUNTS["decoded_cores"].index(
+        {"m0plus": "cortex-m0plus", "m4": "cortex-m4", "m55": "cortex-m55"}[build.split("-")[0]]
+    )
+    for bits, axis, channels, length, counts in COUNTS["decoded"]:
+        graph = decoding(bits, axis, channels, length)
+        cost = operator_cost(graph.operators[0], graph, build)
+        assert cost.is_counted
+        assert 0.97 < cost.instructions / counts[index] < 1.03
+
+
+def decoding(bits: int, axis: int, channels: int, length: int, form: int = 0) -> Graph:
+    shape = (channels, length) if axis == 0 else (1, 1, length, channels)
+    header = bytes([form, 1, 0, 0, 1, axis << 4 | bits, 2**bits])
+    tensors = (
+        Tensor(0, "", (4,), "UINT8", None, b"\0" * 4, False),
+        Tensor(1, "", (len(header),), "UINT8", None, header, False),
+        Tensor(2, "", shape, "INT8", Quantization((1.0,) * channels, (0,), axis), None, False),
+    )
+    return Graph(tensors, (Operator(0, "TFLM_DECODE", (0, 1), (2,), None, 1),), (), (2,), 1)
+
+
+@pytest.mark.parametrize(("bits", "form"), [(1, 0), (5, 0), (4, 1), (4, 2)])
+def test_another_form_of_storage_is_not_counted(bits: int, form: int) -> None:
+    graph = decoding(bits, 0, 8, 100, form)
+    cost = operator_cost(graph.operators[0], graph, "m4-cmsis")
+    assert (cost.is_counted, cost.kind) == (False, "ADD")
+    assert cost.instructions > 800
+
+
+def test_a_node_behind_tables_has_a_time_and_the_decoding_is_in_it(precisions) -> None:
+    nodes = precisions["compressed"]
+    found = known(latency(nodes, board_with("cortex-m4"), "cmsis-nn-int8"))
+    assert found.uncounted_percent == 0
+    assert 0.01 < found.by_operator["TFLM_DECODE"] / found.microseconds < 0.3
+
+
+@pytest.mark.parametrize("kernels", KERNEL_SETS)
+@pytest.mark.parametrize("name", ["narrow", "wide", "precisions"])
+def test_int4_and_int16_have_no_time(name: str, kernels: str, precisions) -> None:
+    assert latency(precisions[name], board_with("cortex-m4"), kernels) is None
+    assert instructions(precisions[name], "cortex-m4", kernels) is None
+
+
+def test_a_dense_layer_that_sums_decoded_weights_was_not_counted(precisions) -> None:
+    data = precisions["precisions"]["eight_bits"].data
+    graph = read_graph(data)
+    dense = next(one for one in graph.operators if one.name == "FULLY_CONNECTED")
+    assert operator_cost(dense, graph, "m4-cmsis").is_counted
+    assert not operator_cost(dense, graph, "m55-cmsis").is_counted
