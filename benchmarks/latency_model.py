@@ -55,6 +55,7 @@ def tables() -> Iterator[tuple[str, list[list[str]]]]:
     yield "Combinations: what there is", _combinations()
     yield "Evidence: milliseconds of one inference", _evidence()
     yield "Instructions of one operator: model over count", _operator_errors()
+    yield "Instructions of TFLM_DECODE for each weight", _decoding()
     yield "Instructions of a whole model: count over model, percent off", _whole_errors()
     yield "The same counts on cores that another stands for", _stand_in_errors()
     yield "Optimization: instructions that kernels at -O2 save, in percent", _optimization()
@@ -128,6 +129,22 @@ def _operator_errors() -> list[list[str]]:
         mean, largest = sum(decoded) / len(decoded), max(decoded)
         body.append([build, "TFLM_DECODE", str(len(decoded)), f"{mean:.1f} %", f"{largest:.1f} %"])
     return [["build", "operator", "counted", "mean", "largest"], *body]
+
+
+def _decoding() -> list[list[str]]:
+    """Instructions for each weight."""
+    models = [decode_costs(build) for build in ("m0plus-ref", "m4-ref", "m55-cmsis")]
+    body = [
+        [
+            str(bits),
+            *(f"{model[f'at_once_{bits}']:.1f}" for model in models),
+            *(f"{models[1][f'{way}_{bits}']:.1f}" for way in ("singly", "in_turns")),
+        ]
+        for bits in (2, 3, 4)
+    ]
+    cores = ["Cortex-M0+", "Cortex-M4", "Cortex-M55"]
+    ways = ["one by one, M4", "channels take turns, M4"]
+    return [["bits of an index", *cores, *ways], *body]
 
 
 def _whole_errors() -> list[list[str]]:
