@@ -294,6 +294,62 @@ def test_a_budget_that_nothing_meets_ends_with_1_and_writes_nothing(
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.fixture(scope="module")
+def wide_tree_file(tmp_path_factory):
+    """A tree of the same tasks with weights to save."""
+    import keras
+    from keras import layers
+
+    from keras_tree import Task, Tree
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1))
+    trunk = keras.Model(image, layers.Conv2D(16, 3, strides=2, activation="relu")(image))
+
+    def branch(units, activation):
+        features = keras.Input(trunk.output_shape[1:])
+        hidden = layers.Dense(48, activation="relu")(layers.Flatten()(features))
+        return keras.Model(features, layers.Dense(units, activation=activation)(hidden))
+
+    tree = Tree.from_branches(
+        trunk,
+        {"digit": branch(3, "softmax"), "angle": branch(1, None)},
+        [Task("digit", "sparse_categorical_crossentropy"), Task("angle", "mse")],
+    )
+    path = tmp_path_factory.mktemp("wide") / "tree.keras"
+    tree.save(path)
+    return path
+
+
+@pytest.mark.slow
+def test_a_budget_below_int8_is_met_and_checked(wide_tree_file, samples, tmp_path, capsys):
+    """15 % below the bytes of int8, then the same with the runtime of a board."""
+    asked = command(wide_tree_file, samples, tmp_path, "--scale", "1/255")
+    assert main(asked) == 0
+    plain = Bundle.load(tmp_path / "bundle")
+    limit_bytes = int(0.85 * sum(node.rom_bytes for node in plain.nodes.values()))
+    named = ("--precision", "angle=int8")
+    assert main([*asked, "--overwrite", "--rom", str(limit_bytes), *named]) == 0
+    out = capsys.readouterr().out
+    small = Bundle.load(tmp_path / "bundle", verify_golden=True)
+    used = sum(node.rom_bytes for node in small.nodes.values())
+    assert used <= limit_bytes
+    assert f"ROM: {format_bytes(used)} of {format_bytes(limit_bytes)} (the .tflite files" in out
+    assert small.nodes["angle"].data == plain.nodes["angle"].data
+    assert small.nodes["digit"].precision.startswith("lut")
+    assert re.search(rf"digit +{small.nodes['digit'].precision} +[\d,]+ .*TFLM_DECODE", out)
+    assert small.tasks["digit"].score.samples == 12  # of x_test, not of the data that decided
+
+    board = load_board("nano33ble")
+    limit = str(footprint(plain, board).rom_bytes - 1000)
+    assert main([*asked, "--overwrite", "--rom", limit, "--board", board.name]) == 0
+    checked = ["check", str(tmp_path / "bundle"), "--board", board.name]
+    assert main([*checked, "--rom", limit]) == 0
+    found = footprint(Bundle.load(tmp_path / "bundle"), board).rom_bytes
+    assert found <= int(limit)
+    assert main([*checked, "--rom", str(found - 1)]) == 1
+
+
 LAYERS = """
 import keras
 
