@@ -12,7 +12,7 @@ from typing import Any
 
 from quantize.wire.encoding import FlatbufferError, Table, Vector
 from quantize.wire.graph import Graph, Operator, Quantization, Tensor
-from quantize.wire.lookup_table import DECODE, encoded_tensors, read_lookup_table
+from quantize.wire.lookup_table import check_lookup_tables, encoded_tensors
 from quantize.wire.schema import BUILTIN_OPERATORS, TABLES, TENSOR_TYPES
 
 # TensorFlow Lite Micro counts a tensor's bytes in 32 bits.
@@ -70,10 +70,7 @@ def read_subgraph(
         _read_tensor(i, table, buffers, i in encoded)
         for i, table in enumerate(subgraph.tables("tensors"))
     )
-    for operator in operators:
-        if operator.name == DECODE:
-            for number in range(len(operator.outputs)):
-                read_lookup_table(tensors, operator, number)
+    check_lookup_tables(tensors, operators)
     return Graph(tensors, operators, inputs, outputs, subgraph_count)
 
 

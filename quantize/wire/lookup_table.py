@@ -38,6 +38,10 @@ _DTYPES = {
     "INT64": "<i8",
     "FLOAT32": "<f4",
 }
+# Indices of one bit are eight to a byte, and two operators may read the same weights. Without a
+# limit, many operators of one large tensor would take time without end.
+_SHARING = 16
+_FREE_ELEMENTS = 1 << 16
 _ADVICE = "The file is damaged, or compressed in another way: compress the node again."
 
 
@@ -85,6 +89,24 @@ def encoded_tensors(operators: Sequence[Operator], ends: set[int]) -> set[int]:
         if operator.name == DECODE:
             as_indices.update(operator.inputs[::2])
     return {index for index, count in as_indices.items() if all_uses[index] == count}
+
+
+def check_lookup_tables(tensors: Sequence[Tensor], operators: Sequence[Operator]) -> None:
+    """Check every `TFLM_DECODE` of a graph.
+
+    Raises:
+        FlatbufferError: One is not sound, or all of them decode far more than the file can hold.
+    """
+    left = _FREE_ELEMENTS + _SHARING * sum(len(tensor.data or b"") for tensor in tensors)
+    for operator in (operator for operator in operators if operator.name == DECODE):
+        for number, output in enumerate(operator.outputs):
+            left -= math.prod(tensors[output].shape)
+            if left < 0:
+                raise FlatbufferError(
+                    f"`data` must hold the weights that it decodes, received operator "
+                    f"{operator.index} that decodes the same ones over and over. {_ADVICE}"
+                )
+            read_lookup_table(tensors, operator, number)
 
 
 def read_lookup_table(tensors: Sequence[Tensor], operator: Operator, number: int) -> LookupTable:

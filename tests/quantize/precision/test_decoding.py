@@ -143,7 +143,7 @@ def header(**bytes_at):
         ({"inputs": [0, 4]}, "must hold constants .* received none"),
         ({"dtype": "INT4"}, "2 bits of INT4"),
         ({"dtype": "INT32"}, "and 40 of tables"),
-        ({"shape": (2, 1, 1, 60000)}, "must hold 30000 bytes of indices"),
+        ({"shape": (2, 1, 1, 6000)}, "must hold 3000 bytes of indices"),
     ],
 )
 def test_what_the_kernel_trusts_is_checked(new_writer, changed, message):
@@ -151,6 +151,20 @@ def test_what_the_kernel_trusts_is_checked(new_writer, changed, message):
     for read in (read_graph, decoded, lambda bad: open_interpreter(bad, "tflm")):
         with pytest.raises(FlatbufferError, match=message):
             read(data)
+
+
+def test_many_decoders_of_one_large_tensor_are_refused(new_writer):
+    writer = new_writer()
+    packed = np.zeros(4096, np.uint8)
+    source = writer.tensor((1, 4), "INT8", 0.5)
+    encoded = writer.tensor((4096,), "UINT8", data=packed)
+    one = bytes([0, 1, 0, 0, 1, 15 << 4 | 1, 2]).ljust(16, b"\0") + bytes(2)
+    tables = writer.tensor((len(one),), "UINT8", data=np.frombuffer(one, np.uint8))
+    for _ in range(20):
+        writer.operator("CUSTOM", [encoded, tables], [writer.tensor((8, 4096), "INT8", 0.1)])
+        writer.model.operatorCodes[-1].customCode = DECODE.encode()
+    with pytest.raises(FlatbufferError, match="decodes the same ones over and over"):
+        read_graph(writer.bytes([source], [source]))
 
 
 def test_indices_that_another_operator_reads_keep_their_checks(new_writer):
