@@ -1,0 +1,356 @@
+"""Accuracy and real bytes of trained forms: quantized, pruned, clustered, int4, and combined.
+
+Trains a float tree, brings it into every form, and reports each task's accuracy on the device's own
+arithmetic and what the form takes there: the stored nodes, the whole flash and arena with
+TensorFlow Lite Micro on one board, and the flash of the plain-C firmware, built for Cortex-M4.
+
+    python -m benchmarks.aware_training                          # the demo's tree
+    python -m benchmarks.aware_training --data FOLDER --seeds 3  # and four families of images
+    python -m benchmarks.aware_training --json figures.json
+
+FOLDER holds the four .npz files of `examples/image_family.py`. A tenth of each training set decides
+which bundle a recipe keeps; the accuracies are of the test set, of what was trained, kept or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from deploy.board import load_board
+from deploy.demo import demo_datasets, demo_tree
+from deploy.emulator import measure
+from deploy.footprint import footprint
+from keras_tree import Split, Tree
+from quantize import Bundle, Clustering, Recipe, quantize, remove_filters, tune
+from quantize.aware.recipe import recipe_of
+
+BOARD = "nano33ble"
+CORE = "cortex-m4"
+SHARE_REMOVED = 0.25
+SEARCHED_SHARE = 0.75  # of the bytes of int8
+Data = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A trained float tree with its data.
+
+    Args:
+        name: Of the tree.
+        tree: Trained.
+        train: Per task what recipes train on.
+        validation: Per task what decides which bundle is kept.
+        test: Per task what is reported.
+    """
+
+    name: str
+    tree: Tree
+    train: Data
+    validation: Data
+    test: Data
+
+    @property
+    def samples(self) -> dict[str, np.ndarray]:
+        """What calibrates."""
+        return {task: x for task, (x, _) in self.train.items()}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One form of one tree from one seed.
+
+    Args:
+        problem: The tree's name.
+        form: The form's name.
+        seed: Of the float training and of the recipe.
+        accuracy: Test accuracy by task, 0..1, of the int8 nodes on TensorFlow Lite Micro.
+        float_accuracy: Likewise of the float tree it began with.
+        node_bytes: The stored nodes.
+        rom_bytes: Nodes and runtime on the board, with TensorFlow Lite Micro.
+        arena_bytes: Its arena there.
+        c_rom_bytes: Flash of the plain-C firmware; None where it does not compile.
+        kept: Whether `tune` kept what was trained; None where nothing was.
+        seconds: Of bringing the tree into the form.
+    """
+
+    problem: str
+    form: str
+    seed: int
+    accuracy: dict[str, float]
+    float_accuracy: dict[str, float]
+    node_bytes: int
+    rom_bytes: int
+    arena_bytes: int
+    c_rom_bytes: int | None
+    kept: bool | None
+    seconds: float = field(compare=False)
+
+    @property
+    def lost(self) -> float:
+        """Points of accuracy below float, the mean over the tasks; negative where it gained."""
+        drops = [self.float_accuracy[task] - self.accuracy[task] for task in self.accuracy]
+        return 100 * float(np.mean(drops))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to bring a tree into a bundle.
+
+    Args:
+        name: For the table.
+        recipe: What is trained; None for nothing.
+        precision: What an untrained one is stored in.
+        backend: Which trains.
+        remove: Whether a share of the filters is removed first.
+        rom_share: Share of int8's bytes that a search has to meet, or None.
+    """
+
+    name: str
+    recipe: Recipe | str | None = None
+    precision: str = "int8"
+    backend: str = "keras"
+    remove: bool = False
+    rom_share: float | None = None
+
+
+FORMS = (
+    Form("int8"),
+    Form("int8, QAT", "qat"),
+    Form("int8, QAT (tfmot)", "qat", backend="tfmot"),
+    Form("int8, half of the weights pruned", "prune"),
+    Form("int8, half pruned, QAT", "pqat"),
+    Form("int8, a quarter of the filters removed, QAT", "qat", remove=True),
+    Form("lut4", precision="lut4"),
+    Form("lut4, clustered", "cluster"),
+    Form("lut4, clustered, QAT", "cqat"),
+    Form("lut4, pruned, clustered, QAT", "pcqat"),
+    Form("lut4, pruned, clustered, QAT (tfmot)", "pcqat", backend="tfmot"),
+    Form("lut2", precision="lut2"),
+    Form("lut2, clustered, QAT", Recipe(clustering=Clustering(bits=2))),
+    Form("int4", precision="int4"),
+    Form("int4, QAT", "int4"),
+    Form("16x8", precision="16x8"),
+    Form(f"searched, {SEARCHED_SHARE:.0%} of the bytes", rom_share=SEARCHED_SHARE),
+)
+
+
+def demo_problem(seed: int, epochs: int, limit: int) -> Problem:
+    """The tree of `keras-tree demo`."""
+    keras.utils.set_random_seed(seed)
+    tree = demo_tree()
+    return trained("demo", tree, demo_datasets(seed), seed, epochs, limit)
+
+
+def image_problem(folder: Path, seed: int, epochs: int, limit: int) -> Problem:
+    """The tree of `examples/image_family.py`."""
+    examples = str(Path(__file__).resolve().parents[1] / "examples")
+    if examples not in sys.path:
+        sys.path.insert(0, examples)
+    import family
+    import image_family
+
+    keras.utils.set_random_seed(seed)
+    found = image_family.load_family(folder)
+    return trained("images", family.make_tree(found), found.data, seed, epochs, limit)
+
+
+def trained(
+    name: str, tree: Tree, splits: dict[str, Split], seed: int, epochs: int, limit: int
+) -> Problem:
+    """Train a tree on nine tenths of its training data, with at most `limit` test samples a task.
+
+    The other tenth validates, with at most half of `limit`.
+    """
+    train, validation = {}, {}
+    for task, split in splits.items():
+        order = np.random.default_rng(seed).permutation(len(split.x_train))
+        cut = len(order) // 10
+        for target, rows in ((validation, order[: min(cut, limit // 2)]), (train, order[cut:])):
+            target[task] = split.x_train[rows], split.y_train[rows]
+    steps = max(len(x) for x, _ in train.values()) // 64
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * steps)
+    tree.compile(keras.optimizers.Adam(rate), schedule="joint")
+    tree.fit(train, epochs=epochs, steps_per_epoch=steps, batch_size=64, verbose=0, seed=seed)
+    test = {task: (split.x_test[:limit], split.y_test[:limit]) for task, split in splits.items()}
+    return Problem(name, tree, train, validation, test)
+
+
+def outcome(problem: Problem, form: Form, seed: int, steps: int, int8_bytes: int) -> Outcome:
+    """Bring a trained tree into a form and measure it."""
+    started = time.perf_counter()
+    bundle, kept = bundle_of(problem, form, seed, steps, int8_bytes)
+    seconds = time.perf_counter() - started
+    floats = {task: problem.tree[task].predict for task in problem.test}
+    cost = footprint(bundle, load_board(BOARD))
+    return Outcome(
+        problem=problem.name,
+        form=form.name,
+        seed=seed,
+        accuracy=accuracies(problem.test, lambda task, x: bundle.predict(task, x)),
+        float_accuracy=accuracies(problem.test, lambda task, x: floats[task](x, verbose=0)),
+        node_bytes=stored_bytes(bundle),
+        rom_bytes=cost.rom_bytes,
+        arena_bytes=cost.all_paths_arena_bytes,
+        c_rom_bytes=c_rom_bytes(bundle),
+        kept=kept,
+        seconds=seconds,
+    )
+
+
+def bundle_of(
+    problem: Problem, form: Form, seed: int, steps: int, int8_bytes: int
+) -> tuple[Bundle, bool | None]:
+    """Return a form's bundle, and whether `tune` kept what it trained."""
+    tree, samples = problem.tree, problem.samples
+    if form.rom_share is not None:
+        rom = int(form.rom_share * int8_bytes)
+        return quantize(tree, samples, rom=rom, evaluation=problem.validation), None
+    if form.recipe is None:
+        return quantize(tree, samples, precision=form.precision), None
+    if form.remove:
+        tree = remove_filters(tree, SHARE_REMOVED).tree
+    recipe = recipe_of(form.recipe, seed=seed)
+    longest = max(len(x) for x, _ in problem.train.values())
+    recipe = replace(recipe, epochs=max(1, round(steps * recipe.batch_size / longest)))
+    tuned = tune(tree, problem.train, problem.validation, recipe, backend=form.backend)
+    return tuned.trained, tuned.kept
+
+
+def accuracies(data: Data, predict: Callable[[str, np.ndarray], np.ndarray]) -> dict[str, float]:
+    """Share of each task's samples whose largest output is their class."""
+    return {
+        task: float((np.argmax(predict(task, x), -1) == y).mean()) for task, (x, y) in data.items()
+    }
+
+
+def stored_bytes(bundle: Bundle) -> int:
+    return sum(node.rom_bytes for node in bundle.nodes.values())
+
+
+def c_rom_bytes(bundle: Bundle) -> int | None:
+    """Flash of the plain-C firmware; its output is compared with the golden one as it is built."""
+    from deploy.codegen import CodegenError
+
+    try:
+        return measure(bundle, CORE).rom_bytes
+    except CodegenError:
+        return None
+
+
+def run(
+    problems: Iterable[tuple[int, Callable[[], Problem]]],
+    forms: Sequence[Form],
+    steps: int,
+    say: Callable[[str], None],
+) -> Iterator[Outcome]:
+    """Yield the outcome of every form of every problem."""
+    for seed, make in problems:
+        problem = make()
+        say(f"{problem.name}, seed {seed}: trained")
+        int8_bytes = 0
+        for form in forms:
+            found = outcome(problem, form, seed, steps, int8_bytes)
+            int8_bytes = int8_bytes or found.node_bytes
+            say(
+                f"{problem.name}, seed {seed}: {form.name}: lost {found.lost:+.2f} points, "
+                f"{found.node_bytes:,} bytes, {found.seconds:.0f} s"
+            )
+            yield found
+
+
+def table(outcomes: Sequence[Outcome], problem: str) -> str:
+    """A Markdown table of one tree: means over the seeds, a row per form."""
+    mine = [one for one in outcomes if one.problem == problem]
+    tasks = list(mine[0].accuracy)
+    head = ["form", *tasks, "lost, mean (worst seed)", "nodes", f"TFLM, {BOARD}", "arena",
+            f"plain C, {CORE}", "kept"]  # fmt: skip
+    firsts = [one for one in mine if one.form == mine[0].form]
+    floats = {task: np.mean([one.float_accuracy[task] for one in firsts]) for task in tasks}
+    rows = [["float", *(f"{100 * floats[task]:.2f}" for task in tasks), *[""] * 6]]
+    for form in dict.fromkeys(one.form for one in mine):
+        seeds = [one for one in mine if one.form == form]
+        means = {task: np.mean([one.accuracy[task] for one in seeds]) for task in tasks}
+        lost = [one.lost for one in seeds]
+        kept = [one.kept for one in seeds if one.kept is not None]
+        in_c = [one.c_rom_bytes for one in seeds if one.c_rom_bytes is not None]
+        rows.append(
+            [
+                form,
+                *(f"{100 * means[task]:.2f}" for task in tasks),
+                f"{np.mean(lost):+.2f} ({max(lost):+.2f})",
+                *(
+                    f"{round(np.mean([getattr(one, figure) for one in seeds])):,}"
+                    for figure in ("node_bytes", "rom_bytes", "arena_bytes")
+                ),
+                f"{round(np.mean(in_c)):,}" if in_c else "-",
+                f"{sum(kept)} of {len(kept)}" if kept else "",
+            ]
+        )
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder of the four .npz files of images")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument(
+        "--steps", type=int, default=340, help="batches of 32 of every task, in each stage"
+    )
+    parser.add_argument("--float-epochs", type=int, default=10, help="of the float trees")
+    parser.add_argument("--form", action="append", help="only forms whose names begin so")
+    parser.add_argument("--without-demo", action="store_true", help="the images alone")
+    parser.add_argument("--limit", type=int, default=1000, help="test samples of a task, at most")
+    parser.add_argument("--json", type=Path, help="write every outcome here")
+    options = parser.parse_args(arguments)
+    forms = [
+        form
+        for form in FORMS
+        if not options.form or any(form.name.startswith(name) for name in options.form)
+    ]
+    problems: list[tuple[int, Callable[[], Problem]]] = []
+    for seed in range(options.seeds):
+        if not options.without_demo:
+            problems.append(
+                (seed, lambda s=seed: demo_problem(s, 2 * options.float_epochs, options.limit))
+            )
+        if options.data:
+            problems.append(
+                (
+                    seed,
+                    lambda s=seed: image_problem(
+                        options.data, s, options.float_epochs, options.limit
+                    ),
+                )
+            )
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    outcomes = []
+    for found in run(problems, forms, options.steps, say):
+        outcomes.append(found)
+        if options.json:  # at once: what was measured is not lost when a later form fails
+            options.json.write_text(json.dumps([asdict(one) for one in outcomes], indent=1) + "\n")
+    for problem in dict.fromkeys(one.problem for one in outcomes):
+        seeds = len({one.seed for one in outcomes if one.problem == problem})
+        print(f"\n{problem}, {seeds} seed(s), {options.steps} steps a stage\n")
+        print(table(outcomes, problem))
+
+
+if __name__ == "__main__":
+    main()
