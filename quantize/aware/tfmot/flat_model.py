@@ -14,7 +14,7 @@ import numpy as np
 
 from quantize.aware.tfmot.importing import load
 from quantize.aware.tfmot.parts import NodePlan, Part, Step
-from quantize.aware.tfmot.placement import INPUT, OUTPUT, Placement
+from quantize.aware.tfmot.placement import INPUT, OUTPUT, Placement, is_random_part
 
 tf_keras, tfmot = load()
 
@@ -67,6 +67,7 @@ def flat_model(
     paths: Mapping[str, tuple[str, ...]],
     placement: Placement | None,
     active: Callable[[str], bool],
+    seed: int = 0,
 ) -> FlatModel:
     """Build the paths as one model with new, untrained layers.
 
@@ -76,8 +77,9 @@ def flat_model(
         placement: Where ranges are; at each of them stands a layer that does nothing, named like
             the point, for a stage to replace. None for a model without.
         active: Whether a node, by name, is trained: dropout in the others is left out.
+        seed: Of dropout.
     """
-    return _Builder(plans, placement, active).build(paths)
+    return _Builder(plans, placement, active, seed).build(paths)
 
 
 def set_values(flat: FlatModel, plans: Mapping[str, NodePlan], values: Values) -> None:
@@ -112,8 +114,10 @@ class _Builder:
         plans: Mapping[str, NodePlan],
         placement: Placement | None,
         active: Callable[[str], bool],
+        seed: int,
     ) -> None:
         self._plans, self._placement, self._active = plans, placement, active
+        self._seed = seed
         self._layers: dict[str, Any] = {}
 
     def build(self, paths: Mapping[str, tuple[str, ...]]) -> FlatModel:
@@ -149,13 +153,14 @@ class _Builder:
 
     def _layer(self, node: str, step: Step) -> Any:
         if step.name not in self._layers:
-            idle = "Dropout" in step.part.kind or step.part.kind == "GaussianNoise"
-            if idle and not self._active(node):
-                layer = tf_keras.layers.Activation("linear", name=step.name)
-            else:
-                kind = getattr(tf_keras.layers, step.part.kind)
-                layer = kind(**step.part.config, name=step.name)
-            self._layers[step.name] = layer
+            part, is_random = step.part, is_random_part(step.part)
+            if is_random and not self._active(node):
+                part = Part("Activation", {"activation": "linear"})
+            seed = (
+                {"seed": self._seed + len(self._layers)} if part is step.part and is_random else {}
+            )
+            kind = getattr(tf_keras.layers, part.kind)
+            self._layers[step.name] = kind(**part.config, **seed, name=step.name)
         return self._layers[step.name]
 
     def _point(self, node: str, key: int, tensor: Any) -> Any:

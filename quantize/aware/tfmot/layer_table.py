@@ -9,24 +9,12 @@ be broken by training, and are refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from quantize.aware.tfmot.parts import Part
-
-Parts = tuple[Part, ...]
-Rule = Callable[[Any, dict[str, Any]], Parts]
-
-
-class UnequalError(Exception):
-    """A layer without an equal form; `why`, and what to use `instead`."""
-
-    def __init__(self, why: str, instead: str) -> None:
-        super().__init__(why)
-        self.why, self.instead = why, instead
+from quantize.aware.tfmot import layer_rules as rules
+from quantize.aware.tfmot.layer_rules import Parts, Rule, UnequalError
 
 
 @dataclass(frozen=True)
@@ -64,9 +52,13 @@ def parts_of(layer: Any) -> Parts:
         raise UnequalError(f"it computes in {layer.compute_dtype}", "the dtype policy 'float32'")
     row, config = LAYERS[kind], layer.get_config()
     options = _options(row, config)
-    parts = row.rule(layer, options) if row.rule else _single(row, kind, layer, options)
+    parts = (
+        row.rule(layer, options)
+        if row.rule
+        else rules.single_part(kind, row.weights, layer, options)
+    )
     if kind != "Activation" and callable(getattr(layer, "activation", None)):
-        parts += _activation(layer.activation, len(parts))
+        parts += rules.activation_parts(layer.activation, len(parts))
     return parts
 
 
@@ -85,110 +77,6 @@ def _options(row: Row, config: Mapping[str, Any]) -> dict[str, Any]:
     return taken
 
 
-def _single(row: Row, kind: str, layer: Any, options: dict[str, Any]) -> Parts:
-    has_bias = getattr(layer, "use_bias", True)
-    weights = tuple(name for name in row.weights if name != "bias" or has_bias)
-    return (Part(kind, options, weights),)
-
-
-def _activation(function: Any, before: int) -> Parts:
-    """Return the parts of an activation that follows `before` parts of the same layer."""
-    import keras
-
-    name = next((n for n in ACTIVATIONS if function is keras.activations.get(n)), None)
-    if name is None:
-        shown = getattr(function, "__name__", type(function).__name__)
-        instead = REFUSED_ACTIVATIONS.get(shown, "the activation 'relu'")
-        raise UnequalError(f"its activation '{shown}' has no equal form in tf_keras", instead)
-    if name == "silu":  # as the device computes it: a sigmoid, and a product
-        sigmoid = Part("Activation", {"activation": "sigmoid"}, takes=(before,))
-        return (sigmoid, Part("Multiply", takes=(before, before + 1)))
-    return ACTIVATIONS[name]
-
-
-def _of_activation(layer: Any, options: dict[str, Any]) -> Parts:
-    return _activation(layer.activation, 0) or (_NOTHING,)
-
-
-def _nothing(layer: Any, options: dict[str, Any]) -> Parts:
-    return (_NOTHING,)
-
-
-def _separable(dimensions: int) -> Rule:
-    """Return the rule of a separable convolution: as on a device, a depthwise one and another."""
-
-    def rule(layer: Any, options: dict[str, Any]) -> Parts:
-        ones = (1,) * dimensions
-        depthwise = {
-            name: options[name]
-            for name in ("kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
-        }
-        pointwise = {"filters": options["filters"], "kernel_size": ones}
-        bias = ("bias",) if options["use_bias"] else ()
-        return (
-            Part(
-                f"DepthwiseConv{dimensions}D",
-                {**depthwise, "use_bias": False},
-                ("depthwise_kernel",),
-            ),
-            Part(
-                f"Conv{dimensions}D",
-                {**pointwise, "use_bias": options["use_bias"]},
-                ("kernel", *bias),
-            ),
-        )
-
-    return rule
-
-
-def _batch_normalization(layer: Any, options: dict[str, Any]) -> Parts:
-    kept = {"gamma": options["scale"], "beta": options["center"]}
-    names = tuple(name for name, has in kept.items() if has)
-    return (Part("BatchNormalization", options, (*names, "moving_mean", "moving_variance")),)
-
-
-def _leaky_relu(layer: Any, options: dict[str, Any]) -> Parts:
-    return (Part("LeakyReLU", {"alpha": options["negative_slope"]}),)
-
-
-def _relu(layer: Any, options: dict[str, Any]) -> Parts:
-    changed = {"max_value": None, "negative_slope": 0.0, "threshold": 0.0}
-    return (Part("ReLU", {n: v for n, v in options.items() if v != changed[n]}),)
-
-
-def _prelu(layer: Any, options: dict[str, Any]) -> Parts:
-    return (Part("PReLU", options, ("alpha",)),)
-
-
-def _normalization(layer: Any, options: dict[str, Any]) -> Parts:
-    # The statistics are never trained: they are constants of the clone, and its `weights` none.
-    values = {name: np.asarray(getattr(layer, name)) for name in ("mean", "variance")}
-    return (Part("Normalization", {**options, **values}),)
-
-
-def _random(kind: str, *names: str) -> Rule:
-    """Return the rule of a layer that computes nothing in inference mode."""
-
-    def rule(layer: Any, options: dict[str, Any]) -> Parts:
-        return (Part(kind, {name: options[name] for name in names}),)
-
-    return rule
-
-
-def _resizing(kind: str) -> Rule:
-    """Return the rule of a layer whose interpolation must be one that a device has."""
-
-    def rule(layer: Any, options: dict[str, Any]) -> Parts:
-        if options["interpolation"] not in ("nearest", "bilinear"):
-            raise UnequalError(
-                f"its `interpolation` is {options['interpolation']!r}", "'nearest' or 'bilinear'"
-            )
-        return (Part(kind, options),)
-
-    return rule
-
-
-_NOTHING = Part("Activation", {"activation": "linear"})
 _WITHOUT_EFFECT = {"name", "trainable", "dtype", "seed", "activation"}
 _WITHOUT_EFFECT_ENDINGS = ("_initializer", "_regularizer")
 _LAST = {"data_format": ("channels_last", None)}
@@ -200,6 +88,7 @@ _DEPTHWISE = (
 _SEPARABLE = ("filters", *_DEPTHWISE)
 _POOL = ("pool_size", "strides", "padding")
 
+
 LAYERS: dict[str, Row] = {
     "Conv1D": Row(_CONV, _LAST, ("kernel", "bias")),
     "Conv2D": Row(_CONV, _LAST, ("kernel", "bias")),
@@ -210,8 +99,8 @@ LAYERS: dict[str, Row] = {
     ),
     "DepthwiseConv1D": Row(_DEPTHWISE, _LAST, ("depthwise_kernel", "bias")),
     "DepthwiseConv2D": Row(_DEPTHWISE, _LAST, ("depthwise_kernel", "bias")),
-    "SeparableConv1D": Row(_SEPARABLE, _LAST, rule=_separable(1)),
-    "SeparableConv2D": Row(_SEPARABLE, _LAST, rule=_separable(2)),
+    "SeparableConv1D": Row(_SEPARABLE, _LAST, rule=rules.separable(1)),
+    "SeparableConv2D": Row(_SEPARABLE, _LAST, rule=rules.separable(2)),
     "Dense": Row(("units", "use_bias"), _DENSE, ("kernel", "bias")),
     "BatchNormalization": Row(
         ("axis", "momentum", "epsilon", "center", "scale"),
@@ -221,14 +110,14 @@ LAYERS: dict[str, Row] = {
             "renorm_clipping": (None,),
             "renorm_momentum": (0.99,),
         },
-        rule=_batch_normalization,
+        rule=rules.batch_normalization,
     ),
-    "Normalization": Row(("axis", "invert", "mean", "variance"), rule=_normalization),
-    "Rescaling": Row(("scale", "offset")),
-    "Activation": Row(rule=_of_activation),
-    "ReLU": Row(("max_value", "negative_slope", "threshold"), rule=_relu),
-    "LeakyReLU": Row(("negative_slope",), rule=_leaky_relu),
-    "PReLU": Row(("shared_axes",), rule=_prelu),
+    "Normalization": Row(("axis", "invert", "mean", "variance"), rule=rules.normalization),
+    "Rescaling": Row(("scale", "offset"), rule=rules.rescaling),
+    "Activation": Row(rule=rules.activation_layer),
+    "ReLU": Row(("max_value", "negative_slope", "threshold"), rule=rules.relu),
+    "LeakyReLU": Row(("negative_slope",), rule=rules.leaky_relu),
+    "PReLU": Row(("shared_axes",), rule=rules.prelu),
     "Softmax": Row(("axis",)),
     "Add": Row(),
     "Subtract": Row(),
@@ -249,7 +138,7 @@ LAYERS: dict[str, Row] = {
     "ZeroPadding2D": Row(("padding",), _LAST),
     "Cropping1D": Row(("cropping",)),
     "Cropping2D": Row(("cropping",), _LAST),
-    "UpSampling2D": Row(("size", "interpolation"), _LAST, rule=_resizing("UpSampling2D")),
+    "UpSampling2D": Row(("size", "interpolation"), _LAST, rule=rules.resizing("UpSampling2D")),
     "Resizing": Row(
         ("height", "width", "interpolation"),
         {
@@ -260,42 +149,23 @@ LAYERS: dict[str, Row] = {
             "fill_value": (0.0,),
             "antialias": (False,),
         },
-        rule=_resizing("Resizing"),
+        rule=rules.resizing("Resizing"),
     ),
     "Flatten": Row((), _LAST),
     "Reshape": Row(("target_shape",)),
     "Permute": Row(("dims",)),
-    "Identity": Row(rule=_nothing),
-    "ActivityRegularization": Row((), {"l1": (0.0,), "l2": (0.0,)}, rule=_nothing),
-    "Dropout": Row(("rate",), {"noise_shape": (None,)}, rule=_random("Dropout", "rate")),
-    "SpatialDropout1D": Row(("rate",), rule=_random("SpatialDropout1D", "rate")),
-    "SpatialDropout2D": Row(("rate",), _LAST, rule=_random("SpatialDropout2D", "rate")),
-    "GaussianDropout": Row(("rate",), rule=_random("GaussianDropout", "rate")),
-    "GaussianNoise": Row(("stddev",), rule=_random("GaussianNoise", "stddev")),
-    "AlphaDropout": Row(("rate",), {"noise_shape": (None,)}, rule=_random("AlphaDropout", "rate")),
+    "Identity": Row(rule=rules.nothing),
+    "ActivityRegularization": Row((), {"l1": (0.0,), "l2": (0.0,)}, rule=rules.nothing),
+    "Dropout": Row(("rate",), {"noise_shape": (None,)}, rule=rules.random("Dropout", "rate")),
+    "SpatialDropout1D": Row(("rate",), rule=rules.random("SpatialDropout1D", "rate")),
+    "SpatialDropout2D": Row(("rate",), _LAST, rule=rules.random("SpatialDropout2D", "rate")),
+    "GaussianDropout": Row(("rate",), rule=rules.random("GaussianDropout", "rate")),
+    "GaussianNoise": Row(("stddev",), rule=rules.random("GaussianNoise", "stddev")),
+    "AlphaDropout": Row(
+        ("rate",), {"noise_shape": (None,)}, rule=rules.random("AlphaDropout", "rate")
+    ),
 }
 """Keras 3 class to its equal form."""
-
-ACTIVATIONS: dict[str, Parts] = {
-    "linear": (),
-    "relu": (Part("ReLU"),),
-    "relu6": (Part("ReLU", {"max_value": 6.0}),),
-    "sigmoid": (Part("Activation", {"activation": "sigmoid"}),),
-    "tanh": (Part("Activation", {"activation": "tanh"}),),
-    "softmax": (Part("Activation", {"activation": "softmax"}),),
-    "silu": (),
-}
-"""Activation functions to what stands for them; of "silu" see `_activation`."""
-
-REFUSED_ACTIVATIONS = {
-    "hard_sigmoid": "the activation 'sigmoid': tf_keras has another formula under that name",
-    "hard_silu": "the activation 'silu' (also called 'swish')",
-    "leaky_relu": "the layer `keras.layers.LeakyReLU`",
-    "mish": "the activation 'silu'",
-    "gelu": "the activation 'silu'",
-    "elu": "the activation 'relu' or the layer `keras.layers.LeakyReLU`",
-}
-"""Activation to what is used instead."""
 
 _UNKNOWN = (
     "it is a layer that the backend 'tfmot' does not know",

@@ -10,8 +10,10 @@ So Conv -> BN -> ReLU has one range, after the ReLU. Operators that only move or
 one range with their inputs (`conversion.pinning.SAME_SCALE_OPERATORS`).
 
 Not emulated, because no tensor of the float graph stands for it: the rounding between the MUL and
-the ADD of a batch normalization that is not folded, between the ADD and the MUL of `Average`, the
-rounding of biases to int32, and of constants that are no kernels (a PReLU's slopes).
+the ADD of a batch normalization that is not folded, between the ADD and the MUL of `Average`,
+between the ADDs of more than two tensors, in front of the MINIMUM of a ReLU with another greatest
+value than 6; of biases to int32, and of constants that are no kernels (a PReLU's slopes). Halves
+are rounded up, where an average pooling on the device rounds them away from code 0.
 """
 
 from __future__ import annotations
@@ -36,10 +38,13 @@ KERNELS = {
 }
 """Layers with a kernel that is fake-quantized, and its attribute."""
 
-_FOLDING = frozenset(KERNELS)  # what a batch normalization behind is folded into
-_ACTIVATED = _FOLDING | {
-    "Add", "Subtract", "Multiply", "Average", "BatchNormalization", "Rescaling", "Normalization",
-    "MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D",
+# What factors and summands per channel are folded into, and what a ReLU behind is fused with: a
+# transposed convolution has no activation of its own, only the ADD of a folded one behind it.
+_FOLDING = frozenset(KERNELS)
+_AFFINE = frozenset({"BatchNormalization", "Rescaling", "Normalization"})
+_ACTIVATED = (_FOLDING - {"Conv2DTranspose"}) | _AFFINE | {
+    "Add", "Subtract", "Multiply", "Average", "MaxPooling1D", "MaxPooling2D", "AveragePooling1D",
+    "AveragePooling2D",
 }  # fmt: skip
 _TIED = frozenset({
     "MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D", "GlobalMaxPooling1D",
@@ -184,26 +189,65 @@ class _NodePlacement:
 
     def _has_point(self, tensor: int, step: Step) -> bool:
         """Whether a tensor exists in the int8 graph and its values need rounding."""
-        behind = self._only_use(tensor)
-        if behind is not None and self._is_fused(step.part, behind.part):
+        if self._vanishes(tensor, step):
             return False
         return step.part.kind not in _TIED or step.part.kind in _ROUNDING
 
-    def _is_fused(self, part: Part, behind: Part) -> bool:
-        if behind.kind == "BatchNormalization":
-            return part.kind in _FOLDING
-        if part.kind in ("Rescaling", "Normalization"):
-            return behind.kind in _FOLDING
-        return _is_fusing_relu(behind) and part.kind in _ACTIVATED
+    def _vanishes(self, tensor: int, step: Step) -> bool:
+        """Whether the converter fuses an operator with the one behind it."""
+        behind = self._only_use(tensor)
+        if behind is None:
+            return False
+        kind = step.part.kind
+        if behind.part.kind in _AFFINE and self._is_folded(step):
+            return True
+        if kind == "Rescaling" and behind.part.kind in {"Rescaling"} | _FOLDING:
+            return self._folds_ahead(step)
+        return _is_fusing_relu(behind.part) and kind in _ACTIVATED
+
+    def _is_folded(self, step: Step) -> bool:
+        """Whether an operator is a convolution, or what is folded into one in front of it."""
+        if step.part.kind in _FOLDING:
+            return True
+        source = self._alias[step.inputs[0]]
+        before = self._maker.get(source)
+        if before is None or step.part.kind not in _AFFINE:
+            return False
+        return self._only_use(source) is step and self._is_folded(before)
+
+    def _folds_ahead(self, step: Step) -> bool:
+        """Whether a rescaling is folded into a convolution behind it.
+
+        A summand is only where nothing is padded: the padding would need it too.
+        """
+        behind = self._only_use(step.output)
+        if behind is None:
+            return False
+        if behind.part.kind == "Rescaling":
+            return self._folds_ahead(behind) and not self._is_padded_ahead(step)
+        is_plain = step.part.config["offset"] == 0 or not _is_padded(behind.part)
+        return behind.part.kind in _FOLDING and is_plain
+
+    def _is_padded_ahead(self, step: Step) -> bool:
+        behind = self._only_use(step.output)
+        if behind is None or behind.part.kind != "Rescaling":
+            return behind is not None and _is_padded(behind.part)
+        return self._is_padded_ahead(behind)
 
     def _is_tied(self, step: Step) -> bool:
+        """Whether an operator's output has its inputs' range.
+
+        So has a ReLU that is fused into a pooling, and a ReLU6 that is an operator of its own.
+        """
         if step.part.kind in _TIED:
             return True
         if not _is_fusing_relu(step.part):
             return False
-        # A ReLU fused into a pooling shares the pooling's range.
-        before = self._maker.get(self._alias[step.inputs[0]])
-        return before is not None and before.part.kind in _TIED & _ACTIVATED
+        source = self._alias[step.inputs[0]]
+        before = self._maker.get(source)
+        if before is None or not self._vanishes(source, before):
+            return bool(step.part.config)
+        return before.part.kind in _TIED
 
     def _join(self, one: int, other: int) -> None:
         keep, drop = sorted((self._group[one], self._group[other]))
@@ -217,11 +261,20 @@ def _is_copy(part: Part) -> bool:
     """Whether a part computes nothing in inference mode."""
     if part.kind == "Activation":
         return part.config["activation"] == "linear"
+    return is_random_part(part)
+
+
+def is_random_part(part: Part) -> bool:
+    """Whether a part is noise while training, and nothing after."""
     return "Dropout" in part.kind or part.kind == "GaussianNoise"
 
 
 def _is_fusing_relu(part: Part) -> bool:
     return part.kind == "ReLU" and dict(part.config) in ({}, {"max_value": 6.0}, {"max_value": 6})
+
+
+def _is_padded(part: Part) -> bool:
+    return part.config.get("padding", "valid") != "valid"
 
 
 def _bounds(part: Part) -> Range | None:

@@ -33,7 +33,13 @@ class Setting:
 
     def plain(self, values: Values, placement: Placement | None = None) -> FlatModel:
         """Return a new model without wrappers, with these weights."""
-        flat = flat_model(self.plans, self.paths, placement, lambda node: self.nodes[node].trained)
+        flat = flat_model(
+            self.plans,
+            self.paths,
+            placement,
+            lambda node: self.nodes[node].trained,
+            self.recipe.seed,
+        )
         set_values(flat, self.plans, values)
         for name, (_, part, is_trained) in self.parts().items():
             if part.weights:

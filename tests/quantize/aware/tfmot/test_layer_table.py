@@ -8,7 +8,8 @@ from keras_tree import Task
 from quantize.aware.backend import AwareNode, AwareTrainingError
 from quantize.aware.recipe import Recipe
 from quantize.aware.tfmot import build
-from quantize.aware.tfmot.layer_table import ACTIVATIONS, LAYERS, REFUSED, REFUSED_ACTIVATIONS
+from quantize.aware.tfmot.layer_rules import ACTIVATIONS, REFUSED_ACTIVATIONS
+from quantize.aware.tfmot.layer_table import LAYERS, REFUSED
 
 K = keras.layers
 IMAGE, SIGNAL, FLAT = (6, 6, 4), (8, 4), (8,)
@@ -144,6 +145,7 @@ def test_every_row_of_the_table_has_a_case() -> None:
     assert {*CASES, *MERGES} == set(LAYERS)
 
 
+@pytest.mark.slow
 def test_every_clone_agrees_with_its_original() -> None:
     keras.utils.set_random_seed(1)
     models = {
@@ -153,5 +155,90 @@ def test_every_clone_agrees_with_its_original() -> None:
     }
     models |= {kind: merged(kind) for kind in MERGES}
     worst = difference(models)
-    print({name: value for name, value in worst.items() if value})
     assert not {name: value for name, value in worst.items() if value > EXACT}
+
+
+def doubled(x):
+    return x * 2
+
+
+@keras.saving.register_keras_serializable("tfmot-tests")
+class MyDense(K.Dense):
+    """A layer of the user's own."""
+
+
+SEQUENCE = keras.Input(SIGNAL)
+REFUSALS = {
+    "LSTM": lambda x: K.LSTM(3)(x),
+    "GRU": lambda x: K.GRU(3)(x),
+    "SimpleRNN": lambda x: K.SimpleRNN(3)(x),
+    "TimeDistributed": lambda x: K.TimeDistributed(K.Dense(2))(x),
+    "Bidirectional": lambda x: K.Bidirectional(K.LSTM(2))(x),
+    "SpectralNormalization": lambda x: K.SpectralNormalization(K.Conv1D(2, 3))(x),
+    "LayerNormalization": lambda x: K.LayerNormalization()(x),
+    "GroupNormalization": lambda x: K.GroupNormalization(2)(x),
+    "UnitNormalization": lambda x: K.UnitNormalization()(x),
+    "RMSNormalization": lambda x: K.RMSNormalization()(x),
+    "Lambda": lambda x: K.Lambda(doubled)(x),
+    "ELU": lambda x: K.ELU()(x),
+    "UpSampling1D": lambda x: K.UpSampling1D()(x),
+    "EinsumDense": lambda x: K.EinsumDense("abc,cd->abd", (8, 3))(x),
+    "Conv1DTranspose": lambda x: K.Conv1DTranspose(2, 2)(x),
+    "MyDense": lambda x: MyDense(3)(x),
+    "an operation": lambda x: x + 1.0,
+    "a mean of keras.ops": lambda x: keras.ops.mean(x, axis=1),
+}
+OPTIONS = {
+    "kernel_constraint": lambda: K.Conv1D(2, 3, kernel_constraint="non_neg"),
+    "renorm": lambda: K.BatchNormalization(renorm=True),
+    "synchronized": lambda: K.BatchNormalization(synchronized=True),
+    "noise_shape": lambda: K.Dropout(0.1, noise_shape=(None, 1, 4)),
+    "float16": lambda: K.Conv1D(2, 3, dtype="mixed_float16"),
+    "LoRA": lambda: K.Dense(2, lora_rank=1),
+    **{
+        name: (lambda name=name: K.Conv1D(2, 3, activation=name))
+        for name in (*REFUSED_ACTIVATIONS, "softplus", "exponential", "log_softmax")
+    },
+}
+
+
+def refusal(layer) -> str:
+    model = keras.Model(SEQUENCE, layer(SEQUENCE))
+    with pytest.raises(AwareTrainingError) as raised:
+        clone(branch=model)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_layer_without_an_equal_form_is_refused_by_name(case: str) -> None:
+    text = refusal(REFUSALS[case])
+    assert text.startswith("Node 'branch', layer '")
+    assert "must have an equal form in tf_keras; " in text
+    assert " Use " in text
+    if case in {*REFUSED, "MyDense", "EinsumDense"}:
+        assert f"({case})" in text
+        assert REFUSED.get(case, ("does not know",))[0] in text
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_without_an_equal_is_refused_by_name(option: str) -> None:
+    text = refusal(OPTIONS[option]())
+    assert option in text
+    assert " Use " in text
+
+
+def test_an_unknown_interpolation_is_refused() -> None:
+    image = keras.Input(IMAGE)
+    model = keras.Model(image, K.Resizing(3, 3, interpolation="lanczos3")(image))
+    with pytest.raises(AwareTrainingError, match="`interpolation` is 'lanczos3'"):
+        clone(branch=model)
+
+
+def test_a_keras_operation_is_refused_with_the_layer_to_use() -> None:
+    assert "`keras.layers.Add`" in refusal(REFUSALS["an operation"])
+
+
+def test_an_option_of_a_later_keras_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = K.Dense.get_config
+    monkeypatch.setattr(K.Dense, "get_config", lambda self: {**known(self), "sparkling": True})
+    assert "its option `sparkling` is not known here" in refusal(K.Dense(2))
