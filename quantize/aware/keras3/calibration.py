@@ -11,6 +11,7 @@ reaches further; such a node has its own codes inside, and an operator changes o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -206,10 +207,8 @@ class Calibration:
         key = name, kind
         if key not in self._compiled:
             signature = [tf.TensorSpec((None, *values.shape[1:]), tf.float32)]
-            function = getattr(self, f"_{kind}")
-            self._compiled[key] = tf.function(
-                lambda x: function(name, x), input_signature=signature, autograph=False
-            )
+            function = functools.partial(getattr(self, f"_{kind}"), name)
+            self._compiled[key] = tf.function(function, input_signature=signature, autograph=False)
         starts = range(0, len(values), _BATCH)
         return np.concatenate(
             [self._compiled[key](values[start : start + _BATCH]).numpy() for start in starts]

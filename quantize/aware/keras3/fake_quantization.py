@@ -102,7 +102,7 @@ class Ranges:
     """The ranges of all the nodes, in one variable, so that a step reads one and not a hundred."""
 
     def __init__(self) -> None:
-        self._all: list[Range] = []
+        self.all: list[Range] = []
         self._table: tf.Variable | None = None
 
     def new(self, spec: TensorSpec | None = None) -> Range:
@@ -111,13 +111,13 @@ class Ranges:
         Args:
             spec: Scale and zero point that it always has, or None.
         """
-        self._all.append(Range(len(self._all), spec))
-        return self._all[-1]
+        self.all.append(Range(len(self.all), spec))
+        return self.all[-1]
 
     def publish(self) -> None:
         """Let compiled functions see the ranges as they are now set."""
-        table = np.ones((len(self._all), 4), np.float32)
-        for row, one in enumerate(self._all):
+        table = np.ones((len(self.all), 4), np.float32)
+        for row, one in enumerate(self.all):
             if one.spec is not None:
                 spec = one.spec
                 table[row] = (

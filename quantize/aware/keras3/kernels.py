@@ -25,25 +25,28 @@ class Weight:
     """
 
     def __init__(self, source: keras.Variable, trained: bool) -> None:
-        self.variable = keras.Variable(
-            source.numpy(), dtype=source.dtype, trainable=trained, name=source.name
-        )
-        self.variable.constraint = source.constraint
-        self.variable.regularizer = source.regularizer
+        self.variable = tf.Variable(source.numpy(), trainable=trained)
+        self._constraint = source.constraint
+        self._regularizer = source.regularizer
 
     @property
-    def trained(self) -> keras.Variable | None:
+    def trained(self) -> tf.Variable | None:
         """The variable that an optimizer changes, or None."""
         return self.variable if self.variable.trainable else None
 
     def value(self) -> tf.Tensor:
         """Return what the layer computes with, without fake quantization."""
-        return tf.convert_to_tensor(self.variable.value)
+        return tf.convert_to_tensor(self.variable)
+
+    def constrain(self) -> None:
+        """Bring it back within the layer's constraint, if it has one, after a step."""
+        variable = self.trained
+        if self._constraint is not None and variable is self.variable:
+            variable.assign(self._constraint(self.value()))
 
     def penalty(self) -> tf.Tensor | float:
         """Return the loss that the layer's regularizer adds, a scalar."""
-        regularizer = self.variable.regularizer
-        return 0.0 if regularizer is None else tf.cast(regularizer(self.value()), tf.float32)
+        return 0.0 if self._regularizer is None else self._regularizer(self.value())
 
     def numpy(self) -> np.ndarray:
         """Return that as an array."""
@@ -77,11 +80,11 @@ class Kernel(Weight):
         self._others = tuple(axis for axis in range(len(self.shape)) if axis not in channel_axes)
         self._order = (*self._others, *channel_axes)
         self.mask: tf.Variable | None = None
-        self._centroids: keras.Variable | None = None
+        self._centroids: tf.Variable | None = None
         self._indices: tf.Tensor | None = None
 
     @property
-    def trained(self) -> keras.Variable | None:
+    def trained(self) -> tf.Variable | None:
         """The variable that an optimizer changes: the kernel, or its centroids; or None."""
         if not self.variable.trainable:
             return None
@@ -90,9 +93,9 @@ class Kernel(Weight):
     def value(self) -> tf.Tensor:
         """Return what the layer computes with, without fake quantization."""
         if self._centroids is None:
-            values = tf.convert_to_tensor(self.variable.value)
+            values = tf.convert_to_tensor(self.variable)
         else:
-            flat = tf.reshape(self._centroids.value, [-1])
+            flat = tf.reshape(self._centroids, [-1])
             values = tf.gather(flat, self._indices)
         return values if self.mask is None else tf.where(self.mask, values, tf.zeros_like(values))
 
@@ -125,7 +128,7 @@ class Kernel(Weight):
             kept: bool, of the kernel's shape; False where the weight is zero.
         """
         if self.mask is None:
-            self.mask = tf.Variable(kept, trainable=False, name="mask")
+            self.mask = tf.Variable(kept, trainable=False)
         else:
             self.mask.assign(kept)
 
@@ -139,7 +142,7 @@ class Kernel(Weight):
         channels = centroids.shape[1]
         places = assignment * channels + np.arange(channels)
         self._indices = tf.constant(self.from_matrix(places), tf.int32)
-        self._centroids = keras.Variable(centroids, name="centroids")
+        self._centroids = tf.Variable(centroids)
 
     def settle(self) -> None:
         """Write its present value into its variable: masked weights become zeros there."""

@@ -55,7 +55,7 @@ def _factor_and_offset(
         seen = tf.nn.moments(x, others)
         for source, value in zip((layer.moving_mean, layer.moving_variance), seen, strict=True):
             moving = run.variable(source)
-            moving.assign(moving.value * layer.momentum + value * (1.0 - layer.momentum))
+            moving.assign(moving * layer.momentum + value * (1.0 - layer.momentum))
         if name not in run.shared:
             mean, variance = seen
     factor = tf.math.rsqrt(variance + layer.epsilon)

@@ -112,7 +112,7 @@ class Call:
         low, high = tf.minimum(tf.reduce_min(values), 0.0), tf.maximum(tf.reduce_max(values), 0.0)
         return tf.quantization.fake_quant_with_min_max_vars(values, low, high)
 
-    def variable(self, source: keras.Variable) -> keras.Variable:
+    def variable(self, source: keras.Variable) -> tf.Variable:
         """Return the copy of a weight, to be assigned to."""
         return self._weights[source].variable
 

@@ -1,11 +1,15 @@
 """Aware training in plain Keras 3: the backend's one door, `build`.
 
 Belongs here: the stages, and the compiled step of each task. Does not belong here: the loop over
-epochs, which calls `train_batch` (`quantize/aware_training.py`).
+epochs, which calls `train_batch` (`quantize/aware/loop.py`).
+
+XLA is not used: depthwise convolutions are slow in it on a CPU. A step of a depthwise-separable net
+of 40,000 multiplications a sample took twice as long with it, of a million nine times.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,11 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_tree import Task
-from keras_tree.loop.compilation import STEPS_WORTH_COMPILING, TINY_STEP_MACS, layer_macs
 from keras_tree.loop.contract import Contract
 from keras_tree.loop.losses import TaskLoss
-from keras_tree.nodes import inner_layers
 from quantize.aware.backend import AwareNode, NodeWeights
+from quantize.aware.keras3.adam import Adam
 from quantize.aware.keras3.building import program_of
 from quantize.aware.keras3.calibration import Calibration, Ends
 from quantize.aware.keras3.clustering import cluster
@@ -86,7 +89,7 @@ class KerasAwareModel:
             name for name in nodes if sum(name in path for path in paths.values()) > 1
         )
         self._quantized = False
-        self._step = self._step_count = 0
+        self._step = 0
         self._pruner: Pruner | None = None
         self._calibration: Calibration | None = None
         self._steps: dict[str, Callable[..., tf.Tensor]] = {}
@@ -96,15 +99,14 @@ class KerasAwareModel:
         """Set up a stage of the recipe; `step_count` calls of `train_batch` follow."""
         self._clear()
         self._quantized = stage == "quantize"
-        self._step, self._step_count = 0, step_count
+        self._step = 0
         kernels = self._weights.kernels()
         if stage == "prune" and self.recipe.pruning is not None:
             self._pruner = Pruner(self.recipe.pruning, kernels, step_count)
         if stage == "cluster" and self.recipe.clustering is not None:
             cluster(kernels, self.recipe.clustering.bits)
-        variables = [variable for name in self._nodes for _, variable in self._trained(name)]
-        self._optimizer = keras.optimizers.Adam(self.recipe.learning_rate)
-        self._optimizer.build(variables)
+        variables = {name: [v for _, v in self._trained(name)] for name in self._nodes}
+        self._optimizer = Adam(self.recipe.learning_rate, variables)
 
     def calibrate(self, samples: Mapping[str, np.ndarray]) -> None:
         """Set every free range to the least and greatest value over samples.
@@ -134,10 +136,9 @@ class KerasAwareModel:
         if task not in self._steps:
             signature = [tf.TensorSpec((None, *part.shape[1:]), tf.float32) for part in rows]
             self._steps[task] = tf.function(
-                lambda *parts: self._train(task, *parts),
+                functools.partial(self._train, task),
                 input_signature=signature,
                 autograph=False,
-                jit_compile=self._is_tiny(task, len(x)),
             )
         return float(self._steps[task](*rows))
 
@@ -154,7 +155,7 @@ class KerasAwareModel:
         x = np.asarray(x, np.float32)
         if task not in self._predictions:
             self._predictions[task] = tf.function(
-                lambda inputs: self._run(task, inputs, self._call()),
+                functools.partial(self._infer, task),
                 input_signature=[tf.TensorSpec((None, *x.shape[1:]), tf.float32)],
                 autograph=False,
             )
@@ -182,21 +183,25 @@ class KerasAwareModel:
     ) -> tf.Tensor:
         """Change the weights of a task's path; return its loss, without its weight in the sum."""
         loss_of = self._losses[task]
-        trained = [w for name in self._paths[task] for w in self._trained(name)]
-        variables = [variable for _, variable in trained]
-        values = [variable.value for variable in variables]
+        trained = {name: self._trained(name) for name in self._paths[task]}
+        variables = [variable for pairs in trained.values() for _, variable in pairs]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(values)
+            tape.watch(variables)
             outputs = self._run(task, x, self._call(training=True))
             loss, _ = loss_of.mean(y, tf.cast(outputs, tf.float32), weight, valid)
-            total = loss * loss_of.task.weight
-            for copy, _ in trained:
-                total += copy.penalty()
-        gradients = tape.gradient(total, values)
-        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
-        if pairs:
-            self._optimizer.apply(*zip(*pairs, strict=True))
+            penalties = [copy.penalty() for pairs in trained.values() for copy, _ in pairs]
+            total = loss * loss_of.task.weight + sum(penalties)
+        gradients = tape.gradient(total, variables)
+        gradient_of = dict(zip(map(id, variables), gradients, strict=True))
+        for name, pairs in trained.items():
+            found = [(gradient_of[id(variable)], variable) for _, variable in pairs]
+            self._optimizer.apply(name, [pair for pair in found if pair[0] is not None])
+            for copy, _ in pairs:
+                copy.constrain()
         return loss
+
+    def _infer(self, task: str, x: tf.Tensor) -> tf.Tensor:
+        return self._run(task, x, self._call())
 
     def _run(self, task: str, x: tf.Tensor, call: Call) -> tf.Tensor:
         """Return the outputs of a path, float32 (batch, *output shape)."""
@@ -215,23 +220,11 @@ class KerasAwareModel:
         self._steps, self._predictions, self._calibration = {}, {}, None
         self._pruner = None
 
-    def _trained(self, name: str) -> list[tuple[Weight, keras.Variable]]:
+    def _trained(self, name: str) -> list[tuple[Weight, tf.Variable]]:
         """Return the weights of a node that are trained, with the variables trained for them."""
         sources: Sequence[Any] = self._nodes[name].model.weights
         copies = [self._weights[source] for source in sources if source in self._weights]
         return [(copy, copy.trained) for copy in copies if copy.trained is not None]
-
-    def _is_tiny(self, task: str, rows: int) -> bool:
-        """Whether XLA makes a step faster by more than it takes to compile it."""
-        layers = [
-            one for name in self._paths[task] for one in inner_layers(self._nodes[name].model)
-        ]
-        macs = rows * sum(map(layer_macs, layers))
-        return (
-            macs <= TINY_STEP_MACS
-            and self._step_count >= STEPS_WORTH_COMPILING
-            and all(layer.supports_jit for layer in layers)
-        )
 
     def _contract(self, task: Task) -> Contract:
         path = self._paths[task.name]
