@@ -135,6 +135,39 @@ def test_decoding_tables_takes_six_kilobytes(core: str, kernels: str) -> None:
     assert 6000 < after - before < 7000
 
 
+WIDE = [
+    "AVERAGE_POOL_2D:INT16", "CONV_2D:INT16", "DEPTHWISE_CONV_2D:INT16", "FULLY_CONNECTED:INT16",
+    "QUANTIZE", "SOFTMAX:INT16",
+]  # fmt: skip
+STATED = {
+    "`TFLM_DECODE`": [*KWS, "TFLM_DECODE"],
+    "`CONV_2D:INT4`": [*KWS, "CONV_2D:INT4"],
+    "`DEPTHWISE_CONV_2D:INT4`": [*KWS, "DEPTHWISE_CONV_2D:INT4"],
+    "every operator in int16, and `QUANTIZE`": [*KWS, *WIDE],
+    "the generic registrations of all": [
+        *KWS, *(f"{name}:ANY" for name in KWS if name in REGISTRATIONS),
+    ],
+    "both int4 forms in place of int8": [
+        f"{name}:INT4" if "CONV" in name else name for name in KWS
+    ],
+    "int16 in place of int8": [*WIDE, "RESHAPE"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("added", STATED)
+def test_the_guide_states_what_forms_cost(added: str) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "footprint.md"
+    row = next(
+        line for line in guide.read_text("utf-8").splitlines() if line.startswith(f"| {added} |")
+    )
+    found = [
+        runtime_rom(STATED[added], core, "cmsis-nn-int8").rom_bytes
+        - runtime_rom(KWS, core, "cmsis-nn-int8").rom_bytes
+        for core in MEASURED_CORES
+    ]
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == [f"{size:,}" for size in found]
+
+
 def test_no_operator_is_the_core_alone() -> None:
     runtime = runtime_rom([], "cortex-m4", "reference")
     assert (runtime.kernel_bytes, runtime.by_operator) == (0, {})
