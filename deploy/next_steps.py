@@ -15,7 +15,7 @@ from deploy.board import board_names, load_board
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import KERNEL_SETS, CoreError, default_kernels
 from deploy.footprint.latency import latency
-from deploy.lint.kernel_code import NEEDED_OPERATORS, SUBSTITUTES, freed_bytes, operators_of
+from deploy.lint.kernel_code import SUBSTITUTES, droppable_operators, freed_bytes
 from deploy.units import format_bytes, format_microseconds
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _fewer_tasks(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> 
 
 def _costly_operator(bundle: Bundle, found: Footprint, usage: Usage) -> Iterator[Step]:
     """The operator whose kernel would free the most code if no node used it."""
-    names = sorted(operators_of(bundle, found) - NEEDED_OPERATORS)
+    names = droppable_operators(bundle, found)
     saved = {name: freed_bytes(bundle, found, (name,)) for name in names}
     if not saved:
         return

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from deploy.footprint import Footprint
 from deploy.footprint.registrations import split_form
 from deploy.footprint.rom import runtime_rom
+from deploy.lint.node_graph import graph_of
 from quantize.bundle import Bundle
 from quantize.wire.lookup_table import DECODE
 
@@ -28,6 +29,18 @@ SUBSTITUTES = {
 def operators_of(bundle: Bundle, found: Footprint) -> frozenset[str]:
     """Return the operators of the nodes that the footprint's tasks use."""
     return frozenset(name for node in found.nodes for name in bundle.nodes[node].operators)
+
+
+def droppable_operators(bundle: Bundle, found: Footprint) -> tuple[str, ...]:
+    """Return the operators that a network may do without, sorted.
+
+    Neither the needed ones, nor the QUANTIZE that lead into nodes of int16 activations.
+    """
+    needed = set(NEEDED_OPERATORS)
+    graphs = (graph_of(bundle.nodes[name].data) for name in found.nodes)
+    if any(tensor.dtype == "INT16" for graph in graphs for tensor in graph.tensors):
+        needed.add("QUANTIZE")
+    return tuple(sorted(operators_of(bundle, found) - needed))
 
 
 def freed_bytes(bundle: Bundle, found: Footprint, dropped: Iterable[str]) -> int:

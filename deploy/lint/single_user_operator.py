@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from deploy.footprint import Footprint
 from deploy.lint.finding import Finding
-from deploy.lint.kernel_code import NEEDED_OPERATORS, SUBSTITUTES, freed_bytes, operators_of
+from deploy.lint.kernel_code import SUBSTITUTES, droppable_operators, freed_bytes
 from deploy.lint.replaceable_activation import replaceable_nodes
 from deploy.units import format_bytes
 from quantize.bundle import Bundle
@@ -33,7 +33,7 @@ def single_user_operator(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
     What every task runs is no branch's own, and what a network needs is no choice. Softmax and
     sigmoid have rules of their own.
     """
-    for operator in sorted(operators_of(bundle, found) - NEEDED_OPERATORS):
+    for operator in droppable_operators(bundle, found):
         users = [node for node in found.nodes if operator in bundle.nodes[node].operators]
         if len(users) > 1 or len(found.nodes[users[0]].tasks) == len(found.tasks):
             continue

@@ -1,6 +1,7 @@
 """Operators that one branch alone pulls in, and the code that goes with them."""
 
 import pytest
+from made_forms import with_tables
 
 from deploy.footprint.rom import runtime_rom
 
@@ -29,6 +30,18 @@ def test_every_task_s_operators_are_no_branch_s_own(flatbuffer, bundle_of, findi
     moved = {"trunk": nodes["a"], "a": nodes["trunk"], "b": nodes["b"]}
     (finding,) = findings_of(bundle_of(moved, PATHS), "single-user-operator")
     assert finding.where == ("a",)
+
+
+def test_what_a_precision_needs_is_no_choice(made, flatbuffer, bundle_of, findings_of):
+    """The QUANTIZE of 16x8 and TFLM_DECODE belong to how a node is stored."""
+    writer = made.FlatbufferWriter()
+    first, last = (writer.tensor((1, 4), "INT8", 0.1, 0) for _ in range(2))
+    wide = writer.tensor((1, 4), "INT16", 0.001, 0)
+    for ends in ([first], [wide]), ([wide], [last]):
+        writer.operator("QUANTIZE", *ends, writer.schema.QuantizeOptionsT())
+    nodes = {"trunk": flatbuffer(*DENSE), "a": writer.bytes([first], [last])}
+    nodes["b"] = with_tables(flatbuffer(*DENSE, shape=(1, 64)))
+    assert findings_of(bundle_of(nodes, PATHS), "single-user-operator") == []
 
 
 def test_an_operator_of_two_branches_is_none(flatbuffer, bundle_of, findings_of):

@@ -1,0 +1,119 @@
+"""What nodes of other precisions than int8 cost: kernels by form, decoded weights, kernel sets."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from made_forms import with_int4, with_int16, with_tables
+
+from deploy.board import load_board
+from deploy.footprint import Footprint, footprint, node_arena
+from deploy.footprint.cores import CoreError
+from deploy.footprint.registrations import registered_operators
+from deploy.footprint.rom import runtime_rom
+from quantize.bundle import Bundle
+from quantize.flatbuffer import anatomy, read_graph
+from quantize.precision.editing import GraphEdit
+
+NANO = load_board("nano33ble")
+
+
+def stored(bundle: Bundle, **forms: Callable[[bytes], bytes]) -> Bundle:
+    """The bundle with some nodes in other forms."""
+    nodes = dict(bundle.nodes)
+    for name, form in forms.items():
+        data = form(nodes[name].data)
+        operators = tuple(sorted(read_graph(data).operator_names))
+        nodes[name] = replace(nodes[name], data=data, operators=operators, arena=None)
+    return replace(bundle, nodes=nodes)
+
+
+def arena_parts(found: Footprint) -> dict[str, int]:
+    words = ("activations", "decoded weights")
+    return {name: size for name, size in found.ram_parts.items() if name.startswith(words)}
+
+
+def test_decoded_weights_are_a_cause_of_their_own(device_bundle) -> None:
+    bundle = stored(device_bundle, digit=with_tables)
+    found = footprint(bundle, NANO, ("digit",))
+    heads = {
+        name: node_arena(bundle.nodes[name].data, NANO.core, found.kernels).head_bytes
+        for name in ("trunk", "digit")
+    }
+    plain = footprint(device_bundle, NANO, ("digit",))
+    assert heads["digit"] > heads["trunk"]
+    assert arena_parts(found) == {
+        **arena_parts(plain),
+        "decoded weights (digit)": heads["digit"] - heads["trunk"],
+    }
+    assert list(arena_parts(plain)) == ["activations (trunk)"]
+    # What is kept: a state and a pointer, an operator, and two tensors more.
+    kept = found.ram_parts["kept by the nodes"] - plain.ram_parts["kept by the nodes"]
+    assert 112 <= kept <= 128
+    resolver = found.ram_parts["operator resolver"] - plain.ram_parts["operator resolver"]
+    assert resolver == 36
+
+
+def test_the_decoder_is_linked_once(device_bundle) -> None:
+    one = footprint(stored(device_bundle, digit=with_tables), NANO)
+    assert "TFLM_DECODE" in one.runtime.by_operator
+    assert one.runtime.by_operator["TFLM_DECODE"] > 1_000
+    plain = footprint(device_bundle, NANO)
+    assert "TFLM_DECODE" not in plain.runtime.by_operator
+    saved = plain.model_rom_bytes - one.model_rom_bytes
+    assert plain.rom_bytes - one.rom_bytes == saved - (
+        one.runtime.rom_bytes - plain.runtime.rom_bytes
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "kernel"), [(with_int4, "CONV_2D:INT4"), (with_int16, "CONV_2D:INT16")]
+)
+def test_kernels_are_linked_by_form(device_bundle, form, kernel) -> None:
+    bundle = stored(device_bundle, trunk=form)
+    found = footprint(bundle, NANO)
+    assert found.kernels == "cmsis-nn-int8"
+    assert kernel in found.runtime.by_operator
+    names = registered_operators(read_graph(node.data) for node in bundle.nodes.values())
+    assert found.runtime == runtime_rom(names, NANO.core, "cmsis-nn-int8")
+    # An operator in several forms has one entry of the resolver.
+    plain = footprint(device_bundle, NANO)
+    assert found.ram_parts["operator resolver"] == plain.ram_parts["operator resolver"]
+
+
+def test_a_compiler_s_error_is_a_note(device_bundle) -> None:
+    bundle = stored(device_bundle, trunk=with_int4)
+    vector = footprint(bundle, load_board("corstone-300-fvp"))
+    assert any("came out wrong on an emulated vector unit" in note for note in vector.notes)
+    assert footprint(bundle, NANO).notes == ()
+
+
+def with_narrow_biases(data: bytes) -> bytes:
+    """int16 activations with biases of int32, which CMSIS-NN reads as int64."""
+    graph = GraphEdit.open(with_int16(data))
+    for operator in graph.operators:
+        if graph.name(operator) == "FULLY_CONNECTED":
+            bias = operator.numbers("inputs")[2]
+            codes = graph.constant(bias, "<i8").astype("<i4")
+            graph.set_constant(bias, "INT32", codes.tobytes())
+    return graph.encode()
+
+
+def test_a_kernel_set_that_does_not_run_a_node_is_refused(device_bundle) -> None:
+    bundle = stored(device_bundle, digit=with_narrow_biases)
+    found = footprint(bundle, NANO)
+    assert found.kernels == "reference"
+    assert found.notes[0].startswith("reference kernels: CMSIS-NN reads the int32 biases")
+    with pytest.raises(CoreError, match=r"FULLY_CONNECTED, of 'digit'. Set `kernels`"):
+        footprint(bundle, NANO, kernels="cmsis-nn")
+    assert footprint(bundle, NANO, ("angle",)).kernels == "cmsis-nn-int8"
+
+
+def test_tables_are_told_apart_in_a_flatbuffer(device_bundle) -> None:
+    data = with_tables(device_bundle.nodes["digit"].data)
+    sizes = anatomy(data)
+    assert sum(sizes.values()) == len(data)
+    # Weights of one scale have one table: a header of 16 bytes and 16 values.
+    assert sizes["lookup tables"] == 16 + 16
+    assert sizes["weights"] == 5 * 128 // 2
+    assert "lookup tables" not in anatomy(device_bundle.nodes["digit"].data)
