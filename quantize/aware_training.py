@@ -23,6 +23,7 @@ from quantize.aware.recipe import Recipe, recipe_of
 from quantize.aware.request import Request, build_of, check_request
 from quantize.bundle import Bundle, InputNormalization
 from quantize.calibration import DEFAULT_SAMPLE_LIMIT, CalibrationError
+from quantize.convert import ConversionError
 from quantize.post_training import quantize
 from quantize.seam import seam_classes
 from quantize.strip import Level
@@ -164,7 +165,8 @@ def tune(
         weights = _trained_weights(tree, request, before, recipe, build(), report)
         trained_tree = copy_tree(tree, weights)
         after = bundle_of(trained_tree, before)
-    except (DivergedError, CalibrationError) as error:
+    except (DivergedError, CalibrationError, ConversionError) as error:
+        # The untouched tree was calibrated and converted, so it is the training that failed.
         tasks = compare(request.tasks, before, None)
         return Tuned(copy_tree(tree), before, False, before, None, tasks, str(error))
     tasks = compare(request.tasks, before, after)

@@ -49,8 +49,8 @@ def passes(layer: Any) -> bool:
     """Return whether a layer of the passing kinds treats every channel alike."""
     if hasattr(layer, "activation"):
         return _is_plain(layer.activation)
-    if getattr(layer, "noise_shape", None) is not None:
-        return False
+    if (getattr(layer, "noise_shape", None) or (None,))[-1] not in (None, 1):
+        return False  # so many numbers are drawn per place
     return np.ndim(getattr(layer, "scale", 1)) == 0 and np.ndim(getattr(layer, "offset", 0)) == 0
 
 

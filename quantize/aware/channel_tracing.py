@@ -195,7 +195,7 @@ class Tracing:
     def _held(self, tensor: Any, name: str) -> Array:
         """Return new channels that must stay, as many as a tensor has."""
         channels = self.channels.new(int(tensor.shape[-1] or 1) if len(tensor.shape) else 1)
-        self.channels.hold(channels, f"{name} makes it")
+        self.channels.hold(channels, f"it comes from {name}, which is not followed")
         return channels
 
 

@@ -37,13 +37,19 @@ def copy_tree(tree: Tree, weights: Mapping[str, NodeWeights] | None = None) -> T
 
 
 def copy_node(model: keras.Model) -> keras.Model:
-    """Return a model of the same layers and weights, sharing none of them."""
+    """Return a model of the same layers and weights, sharing none of them.
+
+    The states of random generators (of Dropout, for one) are copied too: a node's `source_sha256`
+    is over all that its graph holds.
+    """
     import keras
 
-    from keras_tree.saving import set_trainable_flags, trainable_flags
+    from keras_tree.saving import random_states, set_trainable_flags, trainable_flags
 
     copy = keras.models.clone_model(model, clone_function=copy_layer)
     copy.set_weights(model.get_weights())
+    for new, old in zip(random_states([copy]), random_states([model]), strict=True):
+        new.assign(old)
     set_trainable_flags(copy, trainable_flags(model))
     return copy
 

@@ -52,7 +52,7 @@ def train(
         progress: Called with a line after every epoch.
 
     Raises:
-        DivergedError: The mean loss of an epoch is not finite.
+        DivergedError: After an epoch its mean loss or the activations' ranges are not finite.
     """
     turns = max(math.ceil(len(part.rows) / recipe.batch_size) for part in sets.values())
     batches = {
@@ -72,8 +72,23 @@ def train(
             progress(_line(stage, epoch, recipe.epochs, losses))
             _check_finite(stage, epoch, losses)
             if stage == "quantize":
-                model.calibrate(samples)
+                _calibrate_again(model, samples, epoch)
         model.end_stage()
+
+
+def _calibrate_again(model: AwareModel, samples: Mapping[str, np.ndarray], epoch: int) -> None:
+    """Take the ranges anew. Before the first step that went well, so only the training is to blame.
+
+    Raises:
+        DivergedError: There are no ranges any more.
+    """
+    try:
+        model.calibrate(samples)
+    except ValueError as error:
+        raise DivergedError(
+            f"Activations must have finite ranges, received none after epoch {epoch} of the stage "
+            f"'quantize' ({error}). Lower the recipe's `learning_rate`."
+        ) from error
 
 
 def _batches(
