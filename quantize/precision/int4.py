@@ -2,7 +2,10 @@
 
 TensorFlow Lite Micro runs int4 weights in CONV_2D and DEPTHWISE_CONV_2D, 1x1 convolutions and those
 of Conv1D (a CONV_2D of height 1) among them: bit for bit what the same codes give as int8. It
-refuses them in FULLY_CONNECTED with a scale per channel, and in TRANSPOSE_CONV: both stay int8.
+refuses them in FULLY_CONNECTED with a scale per channel, and in TRANSPOSE_CONV: both stay int8. So
+do the two forms that its reference kernels run and CMSIS-NN's compute wrongly (revision 4ab83cc3):
+grouped convolutions, and depthwise ones of an odd number of input channels that are dilated or
+multiply the channels.
 
 The codes are made anew from the float weights, at the scale max|w|/7 per channel: int8 codes would
 be rounded twice. A bias has the scale input * weights, and so is made anew too.
@@ -95,7 +98,17 @@ def _convolutions(graph: GraphEdit) -> list[int]:
         if graph.name(operator) in OPERATORS
         and graph.dtype(operator.numbers("inputs")[_INPUT]) in ("INT8", "FLOAT32")
         and graph.is_constant(operator.numbers("inputs")[_WEIGHTS])
+        and _every_kernel_is_right(graph, operator)
     ]
+
+
+def _every_kernel_is_right(graph: GraphEdit, operator: Table) -> bool:
+    source, weights = (graph.shape(index)[3] for index in operator.numbers("inputs")[:2])
+    if graph.name(operator) == "CONV_2D":
+        return source == weights
+    options = operator.get("builtinOptions", Table("", {}))
+    dilation = {options.get(name, 1) for name in ("dilationHFactor", "dilationWFactor")}
+    return source % 2 == 0 or (source == weights and dilation == {1})
 
 
 def _set_weights(graph: GraphEdit, index: int, values: np.ndarray) -> None:

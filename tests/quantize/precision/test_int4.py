@@ -57,10 +57,17 @@ def test_int4_computes_what_int8_with_the_same_codes_does(random_nodes):
 def test_every_convolution_is_int4_and_every_dense_layer_is_not(random_nodes):
     for node in random_nodes:
         data = with_int4_weights(node.quantized, node.calibrated)
-        assert {tensor.dtype for tensor in weights_of(data)} == {"INT4"}
+        graph = read_graph(data)
+        for operator in graph.operators:
+            if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+                source, weights = (graph.tensors[index] for index in operator.inputs[:2])
+                multiplies = source.shape[3] != weights.shape[3] and source.shape[3] % 2
+                is_int8 = operator.name == "DEPTHWISE_CONV_2D" and multiplies
+                assert weights.dtype == ("INT8" if is_int8 else "INT4")
         assert {tensor.dtype for tensor in weights_of(data, ("FULLY_CONNECTED",))} <= {"INT8"}
-        saved = sum(len(tensor.data) for tensor in weights_of(data))
-        assert len(strip(node.quantized)) - len(strip(data)) >= saved - 16 * len(weights_of(data))
+        packed = [tensor for tensor in weights_of(data) if tensor.dtype == "INT4"]
+        saved = len(strip(node.quantized)) - len(strip(data))
+        assert saved >= sum(len(tensor.data) for tensor in packed) - 16 * len(packed)
 
 
 def test_codes_are_nearest_to_the_float_weights(random_nodes):
@@ -77,6 +84,23 @@ def test_codes_are_nearest_to_the_float_weights(random_nodes):
     assert np.array_equal(np.abs(codes).max(axis=others), np.full(tensor.shape[axis], 7))
     assert np.abs(codes * scales - values).max() <= 0.5001 * scales.max()
     assert (np.abs(codes * scales - values) <= 0.5001 * scales).all()
+
+
+def test_what_cmsis_nn_would_compute_wrongly_stays_int8(quantized_node):
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((8, 8, 3))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2)(inputs)
+    x = layers.DepthwiseConv2D(3, dilation_rate=2, padding="same")(x)
+    x = layers.Conv2D(9, 3, groups=3)(x)
+    x = layers.DepthwiseConv2D(3, dilation_rate=2, padding="same")(x)
+    node = quantized_node("kernels", keras.Model(inputs, layers.DepthwiseConv2D(3)(x)))
+    data = with_int4_weights(node.quantized, node.calibrated)
+    kinds = [tensor.dtype for tensor in weights_of(data)]
+    assert kinds == ["INT8", "INT4", "INT8", "INT8", "INT4"]
+    expected = open_interpreter(int8_container(data)).run(node.codes)
+    assert np.array_equal(open_interpreter(strip(data)).run(node.codes), expected)
 
 
 def test_a_float_flatbuffer_of_another_node_is_told(random_nodes):
