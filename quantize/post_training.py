@@ -87,7 +87,8 @@ def quantize(
             are calibrated anew. The loss is that of `evaluation`, without it the squared error
             over `samples`. As `evaluation` then decides, publish scores of other data.
         rom_model: What a bundle takes, in bytes; None for its `.tflite` files together. A board's
-            model counts the runtime's code too.
+            model counts the runtime's code too, and raises `RomModelError` for a form of a node
+            that does not run there, which is then left out.
         on_rom_search: Called with what the search found.
         progress: Called with a line of text at every step.
 

@@ -13,7 +13,7 @@ from deploy.commands.loading import import_modules, load_tensorflow, load_tree
 from deploy.commands.usage import FITS, OVER_BUDGET, UsageError, as_usage_error
 
 if TYPE_CHECKING:
-    from deploy.board import Board
+    from deploy.board_rom import BoardRom
     from keras_tree import Tree
     from quantize.bundle import Bundle, InputNormalization
 
@@ -76,20 +76,11 @@ class RomWish:
 
     Args:
         limit_bytes: The budget.
-        board: The board whose runtime counts too, or None.
+        model: What a bundle takes on the board; None to count the .tflite files.
     """
 
     limit_bytes: int
-    board: Board | None
-
-    def rom_bytes(self, bundle: Bundle) -> int:
-        """What a bundle takes."""
-        from deploy.footprint import footprint
-        from quantize.rom.budget import stored_bytes
-
-        return (
-            stored_bytes(bundle) if self.board is None else footprint(bundle, self.board).rom_bytes
-        )
+    model: BoardRom | None
 
 
 def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
@@ -134,14 +125,15 @@ def rom_wish(rom: str | None, board: str | None) -> RomWish | None:
             )
         return None
     from deploy.board import BoardError, load_board
+    from deploy.board_rom import BoardRom
     from deploy.units import UnitError, parse_bytes
 
     with as_usage_error(BoardError, UnitError):
         limit_bytes = parse_bytes(rom, "--rom")
-        found = None if board is None else load_board(board)
+        model = None if board is None else BoardRom(load_board(board))
     if not limit_bytes:
         raise UsageError(f"`--rom` must be above 0, received '{rom}'. Write such as \"96 KiB\".")
-    return RomWish(limit_bytes, found)
+    return RomWish(limit_bytes, model)
 
 
 def quantized(
@@ -190,7 +182,7 @@ def quantized(
             base=base,
             precision=precision,
             rom=None if wish is None else wish.limit_bytes,
-            rom_model=None if wish is None else wish.rom_bytes,
+            rom_model=None if wish is None else wish.model,
             progress=lambda line: say(f"  {line}"),
         )
         return bundle if wish is None else with_scores(tree, bundle, tests)
@@ -206,14 +198,22 @@ def with_scores(tree: Tree, bundle: Bundle, tests: Mapping[str, Any]) -> Bundle:
 
 
 def rom_line(bundle: Bundle, wish: RomWish) -> str:
-    """What the bundle takes of its budget."""
+    """What the bundle takes of its budget; on a board what it takes of the RAM too."""
     from deploy.units import format_bytes
     from quantize.rom.budget import stored_bytes
 
-    used_bytes, node_bytes = wish.rom_bytes(bundle), stored_bytes(bundle)
-    parts = f"the .tflite files {format_bytes(node_bytes)}"
-    where = ""
-    if wish.board is not None:
-        where = f" on {wish.board.name}"
-        parts += f", the runtime {format_bytes(used_bytes - node_bytes)}"
-    return f"ROM{where}: {format_bytes(used_bytes)} of {format_bytes(wish.limit_bytes)} ({parts})"
+    node_bytes, limit = stored_bytes(bundle), format_bytes(wish.limit_bytes)
+    files = f"the .tflite files {format_bytes(node_bytes)}"
+    if wish.model is None:
+        return f"ROM: {format_bytes(node_bytes)} of {limit} ({files})"
+    found, board = wish.model.footprint(bundle), wish.model.board
+    lines = [
+        f"ROM on {board.name}: {format_bytes(found.rom_bytes)} of {limit} ({files}, the runtime "
+        f"{format_bytes(found.runtime.rom_bytes)}, {found.kernels} kernels)"
+    ]
+    if any("TFLM_DECODE" in node.operators for node in bundle.nodes.values()):
+        lines.append(
+            f"RAM on {board.name}: {format_bytes(found.ram_bytes)} of "
+            f"{format_bytes(board.ram_bytes)}; weights of lookup tables are decoded into it"
+        )
+    return "\n".join(lines)

@@ -12,7 +12,11 @@ from quantize.bundle import Bundle
 from quantize.byte_count import format_bytes, parse_bytes
 
 RomModel = Callable[[Bundle], int]
-"""What a bundle takes, in bytes."""
+"""What a bundle takes, in bytes; raises `RomModelError` for one that cannot run there."""
+
+
+class RomModelError(ValueError):
+    """A bundle that cannot run where its bytes are counted; the message says what in it cannot."""
 
 
 class RomBudgetError(ValueError):

@@ -16,7 +16,7 @@ from quantize.bundle import Bundle, Node
 from quantize.byte_count import format_bytes
 from quantize.convert import ConversionError
 from quantize.precision.choice import LUT_BITS, PrecisionError
-from quantize.rom.budget import RomBudget, missed
+from quantize.rom.budget import RomBudget, RomModelError, missed
 from quantize.rom.losses import Loss
 from quantize.rom.predictions import START, Form, Predictions
 
@@ -115,7 +115,7 @@ def search(start: Bundle, free: Collection[str], budget: RomBudget, shop: Worksh
         shop.report(f"ROM: {format_bytes(start_bytes)} are within {format_bytes(limit_bytes)}")
         return RomSearch(limit_bytes, start_bytes, {}, Measured(start, start_bytes, Loss(0, 0)), 0)
     shop.report(f"ROM: {start_bytes:,} bytes, {over:,} above the budget; trying smaller forms")
-    predictions = Predictions(start, _forms(start, free, shop), budget)
+    predictions = Predictions(start, _forms(start, free, budget, shop), budget)
     trials = _Trials(predictions, shop)
     best = _best_predicted(predictions, trials) or _smallest(predictions, trials)
     best = _best_neighbour(predictions, trials, best)
@@ -124,18 +124,25 @@ def search(start: Bundle, free: Collection[str], budget: RomBudget, shop: Worksh
     return RomSearch(limit_bytes, start_bytes, predictions.forms, found, len(trials.measured))
 
 
-def _forms(start: Bundle, free: Collection[str], shop: Workshop) -> dict[str, dict[str, Form]]:
+def _forms(
+    start: Bundle, free: Collection[str], budget: RomBudget, shop: Workshop
+) -> dict[str, dict[str, Form]]:
     """Return every free node's smaller forms, each measured by itself."""
-    return {name: dict(_forms_of(start, name, shop)) for name in start.nodes if name in free}
+    nodes = [name for name in start.nodes if name in free]
+    return {name: dict(_forms_of(start, name, budget, shop)) for name in nodes}
 
 
-def _forms_of(start: Bundle, name: str, shop: Workshop) -> Iterator[tuple[str, Form]]:
+def _forms_of(
+    start: Bundle, name: str, budget: RomBudget, shop: Workshop
+) -> Iterator[tuple[str, Form]]:
     """Yield one node's forms that are smaller than it is and differ from one another."""
     known = {start.nodes[name].data}
     for precision in SAVING_PRECISIONS:
         try:
             node = shop.form(name, precision)
-        except (ConversionError, PrecisionError) as error:
+            changed = replace(start, nodes={**start.nodes, name: node})
+            budget.rom_model(changed)
+        except (ConversionError, PrecisionError, RomModelError) as error:
             shop.report(f"'{name}' cannot be {precision}: {error}")
             continue
         saved = start.nodes[name].rom_bytes - node.rom_bytes
@@ -143,7 +150,7 @@ def _forms_of(start: Bundle, name: str, shop: Workshop) -> Iterator[tuple[str, F
             shop.report(f"'{name}' as {precision}: no smaller")
             continue
         known.add(node.data)
-        loss = shop.loss(replace(start, nodes={**start.nodes, name: node}))
+        loss = shop.loss(changed)
         shop.report(f"'{name}' as {precision}: {-saved:+,} bytes; {loss}")
         yield precision, Form(node, loss)
 

@@ -281,6 +281,8 @@ def test_a_budget_that_int8_meets_changes_nothing(tree_file, samples, tmp_path, 
     assert budgeted.tasks["digit"].score == plain.tasks["digit"].score
     total = footprint(budgeted, load_board("nano33ble")).rom_bytes
     assert f"ROM on nano33ble: {format_bytes(total)} of 60.0 KiB (the .tflite files" in out
+    assert "cmsis-nn-int8 kernels)" in out
+    assert "RAM on" not in out
 
 
 def test_a_budget_that_nothing_meets_ends_with_1_and_writes_nothing(
@@ -343,6 +345,7 @@ def test_a_budget_below_int8_is_met_and_checked(wide_tree_file, samples, tmp_pat
     board = load_board("nano33ble")
     limit = str(footprint(plain, board).rom_bytes - 1000)
     assert main([*asked, "--overwrite", "--rom", limit, "--board", board.name]) == 0
+    assert "weights of lookup tables are decoded into it" in capsys.readouterr().out
     checked = ["check", str(tmp_path / "bundle"), "--board", board.name]
     assert main([*checked, "--rom", limit]) == 0
     found = footprint(Bundle.load(tmp_path / "bundle"), board).rom_bytes

@@ -12,7 +12,8 @@ import pytest
 
 from quantize.bundle import Bundle, InputNormalization, Node
 from quantize.convert import ConversionError
-from quantize.rom.budget import RomBudget, RomBudgetError, rom_budget, stored_bytes
+from quantize.precision.choice import PrecisionError
+from quantize.rom.budget import RomBudget, RomBudgetError, RomModelError, rom_budget, stored_bytes
 from quantize.rom.losses import Loss
 from quantize.rom.search import (
     MOST_MEASURED,
@@ -243,7 +244,21 @@ def test_a_neighbour_that_measures_better_is_taken():
     assert found.best.loss.value == 0
 
 
-@pytest.mark.parametrize("error", [ConversionError("the converter refused it")])
+def test_a_form_that_does_not_run_where_bytes_are_counted_is_left_out():
+    toy = Toy()
+
+    def model(bundle):
+        if bundle.nodes["n1"].precision == "int4":
+            raise RomModelError("no kernel runs it")
+        return stored_bytes(bundle)
+
+    start = toy.start()
+    found = toy.search(stored_bytes(start) - 500, model, start=start)
+    assert "'n1' cannot be int4: no kernel runs it" in toy.lines
+    assert "int4" not in found.forms["n1"]
+
+
+@pytest.mark.parametrize("error", [ConversionError("refused"), PrecisionError("refused")])
 def test_a_form_that_a_node_cannot_have_is_told_and_left_out(error):
     toy = Toy()
     plain = toy.form
@@ -256,7 +271,7 @@ def test_a_form_that_a_node_cannot_have_is_told_and_left_out(error):
     start = toy.start()
     toy.form = form
     found = toy.search(stored_bytes(start) - 500, start=start)
-    assert "'n0' cannot be int4: the converter refused it" in toy.lines
+    assert "'n0' cannot be int4: refused" in toy.lines
     assert "int4" not in found.forms["n0"]
     assert "int4" in found.forms["n1"]
 
