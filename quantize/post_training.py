@@ -99,6 +99,7 @@ def quantize(
         CalibrationError: Samples are missing, unusable, or of an unknown task.
         RefusalError: A layer becomes something that TensorFlow Lite Micro lacks.
         ConversionError: The converter refuses a node, or crashes on it.
+        PrecisionError: A node cannot be stored in its precision, or not on this system.
         SeamError: Nodes of `base` contradict each other.
         RomBudgetError: No combination of precisions meets `rom`; says what is reachable.
         ValueError: Another argument is out of its range.
@@ -130,10 +131,9 @@ def quantize(
         if budget is None:
             bundle = conversion.bundle(precisions, kept)
         else:
-            found = meet_budget(conversion, precisions, kept, free, budget, evaluation)
-            bundle = found.best.bundle
-            if on_rom_search:
-                on_rom_search(found)
+            bundle = meet_budget(
+                conversion, precisions, kept, free, budget, evaluation, on_rom_search
+            )
     return _scored(tree, bundle, evaluation, report)
 
 
