@@ -15,6 +15,8 @@ from deploy.board import board_names, load_board
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import KERNEL_SETS, CoreError, default_kernels
 from deploy.footprint.latency import latency
+from deploy.lint.finding import listed
+from deploy.lint.form_costs import form_costs, other_forms
 from deploy.lint.kernel_code import SUBSTITUTES, droppable_operators, freed_bytes
 from deploy.units import format_bytes, format_microseconds
 
@@ -87,6 +89,7 @@ def next_steps(
         tried = [
             *_other_kernels(bundle, one, found, usage),
             *_fewer_tasks(bundle, one, found, usage),
+            *_in_int8(bundle, found, usage),
             *(
                 _costly_operator(bundle, found, usage)
                 if usage.memory == "ROM"
@@ -136,6 +139,14 @@ def _fewer_tasks(bundle: Bundle, one: Check, found: Footprint, usage: Usage) -> 
         rest = tuple(name for name in found.tasks if name != left_out)
         after = footprint(bundle, one.board, rest, found.kernels, one.allocate)
         yield _step(usage, f"ship without task {left_out}", _saved(usage, found, after))
+
+
+def _in_int8(bundle: Bundle, found: Footprint, usage: Usage) -> Iterator[Step]:
+    """int8 instead of a form that takes more: the code of its kernels, or memory to decode into."""
+    for form in other_forms(bundle, found):
+        costs = form_costs(bundle, found, form.int8)
+        saved = costs.rom_bytes if usage.memory == "ROM" else costs.ram_bytes
+        yield _step(usage, f"quantize {listed(form.nodes)} in int8, without {form.kind}", saved)
 
 
 def _costly_operator(bundle: Bundle, found: Footprint, usage: Usage) -> Iterator[Step]:

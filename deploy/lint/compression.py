@@ -11,13 +11,11 @@ from functools import lru_cache
 
 from deploy.footprint import Footprint
 from deploy.lint.finding import Finding, listed
-from deploy.lint.form_costs import FormCosts, form_costs, stripped_bytes, stripped_like
+from deploy.lint.form_costs import FormCosts, form_costs, other_forms, stripped_bytes, stripped_like
 from deploy.lint.stored_form import FewValues, with_lookup_tables
 from deploy.units import format_bytes
 from quantize.bundle import Bundle
 from quantize.precision.choice import LUT_BITS
-from quantize.precision.decoding import decoded
-from quantize.wire.lookup_table import DECODE
 
 _IN_PLACE = "the plain-C runtime reads packed weights in place, without that code and RAM"
 
@@ -28,14 +26,10 @@ def costly_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
     Tables pay where the flash that they save, less the code that decodes them, is more than the RAM
     that decoding takes.
     """
-    plain = {
-        name: _decoded(bundle.nodes[name].data)
-        for name in found.nodes
-        if DECODE in bundle.nodes[name].operators
-    }
-    if not plain:
+    form = next((one for one in other_forms(bundle, found) if one.kind == "lookup tables"), None)
+    if form is None:
         return
-    costs, names = form_costs(bundle, found, plain), tuple(plain)
+    costs, names = form_costs(bundle, found, form.int8), form.nodes
     if costs.rom_bytes + max(0, costs.ram_bytes) > 0:
         in_flash = costs.rom_bytes > 0
         yield Finding(
@@ -49,7 +43,7 @@ def costly_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
             found.board.name,
         )
         return
-    for name, data in plain.items():
+    for name, data in form.int8.items():
         alone = form_costs(bundle, found, {name: data})
         if alone.stored_bytes > 0:
             yield Finding(
@@ -112,11 +106,6 @@ def _decoding(costs: FormCosts) -> str:
     if costs.ram_bytes <= 0:
         return "decoding takes no more RAM"
     return f"decoding takes {format_bytes(costs.ram_bytes)} of RAM"
-
-
-@lru_cache(maxsize=256)
-def _decoded(data: bytes) -> bytes:
-    return stripped_like(decoded(data), data)
 
 
 @lru_cache(maxsize=256)

@@ -1,15 +1,22 @@
-"""What nodes would cost on a board if they were stored in another form: footprints, compared."""
+"""What nodes would cost on a board if they were stored in another form: footprints, compared.
+
+Belongs here: which nodes are stored how, and what int8 would cost instead. Does not belong here:
+making the other form (`stored_form.py`), or what to say of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from deploy.footprint import Footprint, footprint
+from deploy.lint.node_graph import graph_of
+from deploy.lint.stored_form import as_int8
 from quantize.bundle import Bundle
-from quantize.flatbuffer import read_graph
+from quantize.precision.decoding import decoded
 from quantize.strip import strip
+from quantize.wire.lookup_table import DECODE
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,54 @@ class FormCosts:
         return self.stored_bytes + self.code_bytes
 
 
+@dataclass(frozen=True)
+class OtherForm:
+    """Nodes that are stored in one form that is not int8.
+
+    Args:
+        kind: "lookup tables", "int4 weights" or "int16 activations".
+        int8: By node, its flatbuffer in int8.
+    """
+
+    kind: str
+    int8: dict[str, bytes]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes."""
+        return tuple(self.int8)
+
+
+def other_forms(bundle: Bundle, found: Footprint) -> Iterator[OtherForm]:
+    """Yield the forms other than int8 in which nodes that the tasks use are stored."""
+    for kind, (is_stored_so, in_int8) in _FORMS.items():
+        data = {name: bundle.nodes[name].data for name in found.nodes}
+        int8 = {name: in_int8(one) for name, one in data.items() if is_stored_so(one)}
+        if int8:
+            yield OtherForm(kind, int8)
+
+
+@lru_cache(maxsize=256)
+def _decoded(data: bytes) -> bytes:
+    return stripped_like(decoded(data), data)
+
+
+@lru_cache(maxsize=256)
+def _narrowed(data: bytes) -> bytes:
+    return stripped_like(as_int8(data), data)
+
+
+def _has_type(dtype: str) -> Callable[[bytes], bool]:
+    return lambda data: any(tensor.dtype == dtype for tensor in graph_of(data).tensors)
+
+
+_FORMS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], bytes]]] = {
+    "lookup tables": (lambda data: DECODE in graph_of(data).operator_names, _decoded),
+    "int4 weights": (_has_type("INT4"), _narrowed),
+    "int16 activations": (_has_type("INT16"), _narrowed),
+}
+
+
 def form_costs(bundle: Bundle, found: Footprint, forms: Mapping[str, bytes]) -> FormCosts:
     """Compare a bundle with one in which some nodes have other flatbuffers.
 
@@ -43,7 +98,7 @@ def form_costs(bundle: Bundle, found: Footprint, forms: Mapping[str, bytes]) -> 
     stored = [(bundle.nodes[name].data, data) for name, data in forms.items()]
     nodes = dict(bundle.nodes)
     for name, data in forms.items():
-        operators = tuple(sorted(read_graph(data).operator_names))
+        operators = tuple(sorted(graph_of(data).operator_names))
         # What was recorded of the node does not hold for its other form.
         nodes[name] = replace(nodes[name], data=data, operators=operators, arena=None)
     other = footprint(

@@ -60,7 +60,8 @@ def with_lookup_tables(data: bytes) -> FewValues | None:
         return None
     chosen, most, others = {}, 0, False
     for index, channels, codes in _weights(graph):
-        values = max(len(np.unique(channel)) for channel in channels)
+        in_order = np.sort(channels, axis=1)
+        values = 1 + int((in_order[:, 1:] != in_order[:, :-1]).sum(axis=1).max())
         bits = max(1, (values - 1).bit_length())
         if values > MOST_VALUES:
             others |= codes.size >= _LEAST_WEIGHTS

@@ -1,12 +1,17 @@
 """Flatbuffers in other forms than int8, made of int8 ones: to count, not to compute with.
 
-Weights of few values per channel, the same as lookup tables, int4 weights, int16 activations; all of
-them stripped.
+Weights of few values per channel, the same as lookup tables, int4 weights, int16 activations; all
+of them stripped.
 """
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from deploy.lint.stored_form import with_lookup_tables
+from quantize.bundle import Bundle
+from quantize.flatbuffer import read_graph
 from quantize.precision.editing import GraphEdit
 from quantize.strip import strip
 from quantize.wire.encoding import Vector
@@ -14,6 +19,16 @@ from quantize.wire.lookup_table import DECODE
 from quantize.wire.schema import TENSOR_TYPES
 
 _WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+def stored(bundle: Bundle, **forms: Callable[[bytes], bytes]) -> Bundle:
+    """A bundle with some of its nodes in other forms."""
+    nodes = dict(bundle.nodes)
+    for name, form in forms.items():
+        data = form(nodes[name].data)
+        operators = tuple(sorted(read_graph(data).operator_names))
+        nodes[name] = replace(nodes[name], data=data, operators=operators, arena=None)
+    return replace(bundle, nodes=nodes)
 
 
 def _weights(graph: GraphEdit, names: tuple[str, ...] = _WEIGHTS) -> list[int]:

@@ -1,31 +1,19 @@
 """What nodes of other precisions than int8 cost: kernels by form, decoded weights, kernel sets."""
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
-from made_forms import with_int4, with_int16, with_tables
+from made_forms import stored, with_int4, with_int16, with_tables
 
 from deploy.board import load_board
 from deploy.footprint import Footprint, footprint, node_arena
 from deploy.footprint.cores import CoreError
+from deploy.footprint.ram import recorded_arena_bytes, simulated_reference_bytes
 from deploy.footprint.registrations import registered_operators
 from deploy.footprint.rom import runtime_rom
-from quantize.bundle import Bundle
 from quantize.flatbuffer import anatomy, read_graph
+from quantize.interpreter import record_arena
 from quantize.precision.editing import GraphEdit
 
 NANO = load_board("nano33ble")
-
-
-def stored(bundle: Bundle, **forms: Callable[[bytes], bytes]) -> Bundle:
-    """The bundle with some nodes in other forms."""
-    nodes = dict(bundle.nodes)
-    for name, form in forms.items():
-        data = form(nodes[name].data)
-        operators = tuple(sorted(read_graph(data).operator_names))
-        nodes[name] = replace(nodes[name], data=data, operators=operators, arena=None)
-    return replace(bundle, nodes=nodes)
 
 
 def arena_parts(found: Footprint) -> dict[str, int]:
@@ -107,6 +95,21 @@ def test_a_kernel_set_that_does_not_run_a_node_is_refused(device_bundle) -> None
     with pytest.raises(CoreError, match=r"FULLY_CONNECTED, of 'digit'. Set `kernels`"):
         footprint(bundle, NANO, kernels="cmsis-nn")
     assert footprint(bundle, NANO, ("angle",)).kernels == "cmsis-nn-int8"
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("digit", with_tables), ("trunk", with_int4), ("trunk", with_int16), ("angle", with_int16)],
+)
+def test_the_host_records_what_is_simulated(device_bundle, name, form) -> None:
+    data = form(device_bundle.nodes[name].data)
+    recording = record_arena(data)
+    if recording is None:
+        pytest.skip("tflite_micro is not installed here")
+    recorded, simulated = recorded_arena_bytes(data, recording), simulated_reference_bytes(data)
+    assert recorded is not None
+    assert simulated is not None
+    assert abs(recorded - simulated) <= 32
 
 
 def test_tables_are_told_apart_in_a_flatbuffer(device_bundle) -> None:

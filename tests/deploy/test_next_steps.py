@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from made_forms import stored, with_int4, with_tables
 
 from deploy.board import load_board
 from deploy.budget import Check, check
 from deploy.footprint import footprint
 from deploy.next_steps import Step
+from quantize.precision.decoding import decoded
+from quantize.strip import strip
 
 NANO = load_board("nano33ble")
 
@@ -31,6 +34,35 @@ def test_every_claimed_saving_is_the_models(device_bundle):
     alone = footprint(device_bundle, NANO, ("angle",), "cmsis-nn")
     assert steps["RAM", "ship without task digit"] == found.ram_bytes - alone.ram_bytes
     assert not any(step.is_enough for step in verdict.next_steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "told"),
+    [
+        ("digit", with_tables, "quantize digit in int8, without lookup tables"),
+        ("trunk", with_int4, "quantize trunk in int8, without int4 weights"),
+    ],
+)
+def test_int8_is_tried_where_another_form_takes_more(device_bundle, name, form, told):
+    bundle = stored(device_bundle, **{name: form})
+    steps = check(bundle, [Check("c", NANO, ("digit",), 1, None)]).verdicts[0].next_steps
+    (saved,) = [step.saved_bytes for step in steps if step.text == told]
+    other = stored(device_bundle, **{name: strip})
+    assert saved == rom_of(bundle) - rom_of(other) > 0
+
+
+def rom_of(bundle):
+    return footprint(bundle, NANO, ("digit",)).rom_bytes
+
+
+def test_decoding_is_told_where_ram_is_short(device_bundle):
+    one = Check("c", NANO, ("digit",), None, 1)
+    bundle = stored(device_bundle, digit=with_tables)
+    steps = check(bundle, [one]).verdicts[0].next_steps
+    (saved,) = [step.saved_bytes for step in steps if "without lookup tables" in step.text]
+    found = footprint(bundle, NANO, ("digit",))
+    plain = footprint(stored(bundle, digit=decoded), NANO, ("digit",))
+    assert saved == found.ram_bytes - plain.ram_bytes > 100
 
 
 def test_enough_is_exact_to_the_byte(device_bundle):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from made_forms import stored, with_int4, with_tables
 from made_pages import on_boards, renamed
 
 from deploy.next_steps import Step
@@ -62,11 +63,21 @@ class Page(HTMLParser):
         return " ".join(data for tag, data in self.texts if tag not in left_out)
 
 
-@pytest.fixture(params=[*REPORTS, "device"])
+@pytest.fixture(params=[*REPORTS, "device", "stored"])
 def report(request, device_bundle) -> BudgetReport:
     if request.param == "device":
         return on_boards(device_bundle)
+    if request.param == "stored":
+        return on_boards(stored(device_bundle, trunk=with_int4, digit=with_tables))
     return request.getfixturevalue(request.param)
+
+
+def test_decoded_weights_are_drawn(device_bundle) -> None:
+    text = as_html.render(on_boards(stored(device_bundle, digit=with_tables)))
+    assert "weights decoded by TFLM_DECODE" in text
+    assert re.search(r'class="tile block ram4"', text)
+    assert re.search(r'<span class="swatch ram4"[^>]*></span><span>decoded weights</span>', text)
+    assert "decoded" not in as_html.render(on_boards(device_bundle))
 
 
 def test_golden(one_fit, assert_golden) -> None:
