@@ -10,6 +10,7 @@ same-scale operators keep the scale they were quantized for.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -106,15 +107,17 @@ def pin(
         side: Which end of the node.
         spec: The scale and zero point that it must get.
         tolerance_steps: How far, in steps of `spec`, a tied tensor's own range may reach beyond;
-            it is clipped there.
+            it is clipped there. An end that nothing is tied to may reach as far as it will: what
+            is beyond is clipped at the end in any case.
 
     Returns:
         The changed flatbuffer, or None where a tied tensor's own range reaches further.
     """
     model = unpack(calibrated)
     graph = model.subgraphs[0]
-    tolerance = spec.scale * tolerance_steps
-    for index in tied_tensors(model, _end(graph, side)):
+    tied = tied_tensors(model, _end(graph, side))
+    tolerance = spec.scale * (tolerance_steps if len(tied) > 1 else math.inf)
+    for index in tied:
         tensor = graph.tensors[index]
         lowest, highest = _range(tensor)
         if lowest < spec.lowest_value - tolerance or highest > spec.highest_value + tolerance:
