@@ -342,3 +342,43 @@ def test_refused(arguments, message):
     tree, _ = tree_of(plain)
     with pytest.raises(ValueError, match=message):
         remove_filters(tree, **arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["MobileNetV2", "EfficientNetB0"])
+def test_a_thin_network_is_the_whole_one_that_does_not_read_what_went(name, monkeypatch):
+    """Residuals, depthwise, squeeze-excite, a nested model: whatever the constants of channels."""
+    import keras
+
+    from keras_tree import Task, Tree
+    from quantize.aware import filters
+
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    body = getattr(keras.applications, name)(
+        input_shape=(32, 32, 3), weights=None, include_top=False
+    )
+    trunk = keras.Model(image, layers().ReLU()(body(image)))
+    given = keras.Input(trunk.output.shape[1:])
+    x = layers().GlobalAveragePooling2D()(layers().Conv2D(8, 1)(given))
+    tree = Tree.from_branches(trunk, {"a": keras.Model(given, x)}, [Task("a", "mse")])
+    random = np.random.default_rng(1)
+    tree.set_weights(
+        [
+            np.abs(w + random.normal(0, 0.05, w.shape)) if w.ndim == 1 else w
+            for w in tree.get_weights()
+        ]
+    )
+    real, seen = filters._choose, []
+    monkeypatch.setattr(filters, "_choose", lambda *a: seen.append((*a, real(*a))) or seen[-1][-1])
+    thin = remove_filters(tree, 0.3, seams=True)
+    assert thin.tree.count_params() < 0.75 * tree.count_params()
+    assert all(g.reason.startswith(("it is", "there is no")) for g in thin.left_whole)
+    (parts, channels, *_, (_, removed)) = seen[0]
+    kept = channels.kept(removed)
+    for part in parts:
+        weights = part.layer.get_weights()
+        weights[0][..., ~kept[part.input], :] = 0
+        part.layer.set_weights(weights)
+    x = random.normal(size=(2, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(thin.tree["a"](x), tree["a"](x), atol=1e-6)
