@@ -23,6 +23,8 @@ from quantize.fidelity import fidelity
 from quantize.flatbuffer import FlatbufferError
 from quantize.interpreter import InterpreterError
 from quantize.post_training import quantize
+from quantize.rom.budget import RomBudgetError
+from quantize.rom.search import RomSearch
 from quantize.seam import SeamError
 
 __all__ = [
@@ -38,6 +40,8 @@ __all__ = [
     "Pruning",
     "Recipe",
     "RefusalError",
+    "RomBudgetError",
+    "RomSearch",
     "SeamError",
     "Tuned",
     "fidelity",

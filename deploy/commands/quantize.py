@@ -149,31 +149,23 @@ def quantized(
     Raises:
         RomBudgetError: The budget cannot be met.
     """
-    from deploy.samples_folder import read_samples, read_training
     from quantize.bundle import Bundle
     from quantize.post_training import quantize
     from quantize.rom.budget import RomBudgetError
 
-    shipped = [task.name for task in tree.tasks.values() if not task.auxiliary]
-    shape = tuple(tree.nodes[tree.trunk_name].input_shape[1:])
     # Every refusal of samples, labels, layers and bundles is a ValueError at a door of `quantize`.
     with as_usage_error(ValueError, OSError, but=RomBudgetError):
         base = Bundle.load(arguments.base) if arguments.base else None
-        say("Reading samples")
-        read = read_samples(
-            arguments.samples, shipped, shape, normalization,
-            arguments.limit, arguments.test_limit, say,
-        )  # fmt: skip
-        tests = {t: s.evaluation for t, s in read.items() if s.evaluation is not None}
+        calibration, tests = tree_options.read_folder(tree, normalization, arguments, say)
         decide = tests
         if wish is not None:
-            decide = read_training(
-                arguments.samples, shipped, shape, normalization, arguments.test_limit
+            decide = tree_options.read_training_folder(
+                tree, normalization, arguments, arguments.test_limit
             )
         say("Quantizing")
         bundle = quantize(
             tree,
-            {task: samples.calibration for task, samples in read.items()},
+            calibration,
             evaluation=decide,
             strip_level=arguments.strip,
             input_normalization=normalization,

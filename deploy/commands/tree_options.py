@@ -1,19 +1,24 @@
 """What `keras-tree quantize` and `keras-tree tune` share: a tree and samples in, a bundle out.
 
-Here stand the options, the check of paths before TensorFlow is loaded, the normalization of raw
-samples. What is done with them is each command's own.
+Here stand the options, the check of paths before TensorFlow is loaded, and the reading of samples.
+What is done with them is each command's own.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploy.commands.usage import UsageError, check_folder, near_name
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from deploy.samples_folder import Pair
+    from keras_tree import Tree
     from quantize.bundle import InputNormalization
 
 
@@ -126,6 +131,52 @@ def check_paths(arguments: argparse.Namespace) -> None:
             raise UsageError(
                 f"`{option}` must be at least 2, received {value}. Leave it out for the default."
             )
+
+
+def read_folder(
+    tree: Tree,
+    normalization: InputNormalization | None,
+    arguments: argparse.Namespace,
+    say: Callable[[str], None],
+) -> tuple[dict[str, np.ndarray], dict[str, Pair]]:
+    """Samples of the shipped tasks: to calibrate with, and (x, y) to test on where there are some.
+
+    Raises:
+        SamplesError: A task has no file, or an array does not fit.
+    """
+    from deploy.samples_folder import read_samples
+
+    say("Reading samples")
+    read = read_samples(
+        arguments.samples, *_shipped(tree), normalization,
+        arguments.limit, arguments.test_limit, say,
+    )  # fmt: skip
+    return (
+        {task: samples.calibration for task, samples in read.items()},
+        {task: s.evaluation for task, s in read.items() if s.evaluation is not None},
+    )
+
+
+def read_training_folder(
+    tree: Tree,
+    normalization: InputNormalization | None,
+    arguments: argparse.Namespace,
+    limit: int | None = None,
+) -> dict[str, Pair]:
+    """Training samples (x, y) of the shipped tasks, at most `limit` of each.
+
+    Raises:
+        SamplesError: A task has no file, or an array does not fit.
+    """
+    from deploy.samples_folder import read_training
+
+    return read_training(arguments.samples, *_shipped(tree), normalization, limit)
+
+
+def _shipped(tree: Tree) -> tuple[list[str], tuple[int, ...]]:
+    """The names of the tasks that are shipped, and the shape of the trunk's input."""
+    names = [task.name for task in tree.tasks.values() if not task.auxiliary]
+    return names, tuple(tree.nodes[tree.trunk_name].input_shape[1:])
 
 
 def precision_choice(text: str | None) -> str | dict[str, str] | None:

@@ -15,6 +15,7 @@ from deploy.commands.tuning_summary import tuning_summary
 from deploy.commands.usage import FITS, UsageError, as_usage_error, check_folder
 
 if TYPE_CHECKING:
+    from deploy.samples_folder import Pair
     from keras_tree import Tree
     from quantize.aware.recipe import Recipe
     from quantize.aware_training import Tuned
@@ -201,44 +202,49 @@ def trained(
     Returns:
         What `tune` returned, and the test data by task.
     """
-    from deploy.samples_folder import held_out, read_samples, read_training
     from quantize.aware_training import tune
     from quantize.bundle import Bundle
 
-    shipped = [task.name for task in tree.tasks.values() if not task.auxiliary]
-    shape = tuple(tree.nodes[tree.trunk_name].input_shape[1:])
     with as_usage_error(ValueError, OSError):
         base = Bundle.load(arguments.base) if arguments.base else None
-        say("Reading samples")
-        read = read_samples(
-            arguments.samples, shipped, shape, normalization,
-            arguments.limit, arguments.test_limit, say,
-        )  # fmt: skip
-        whole = read_training(arguments.samples, shipped, shape, normalization)
-        split = {
-            task: held_out(x, y, arguments.validation_share, arguments.seed)
-            for task, (x, y) in whole.items()
-        }
-        for task, (training, validation) in split.items():
-            say(f"  {task}: {len(training[0])} train, {len(validation[0])} decide what is kept")
+        calibration, tests = tree_options.read_folder(tree, normalization, arguments, say)
+        training, validation = divided(tree, normalization, arguments, say)
         say(f"Tuning by the recipe '{arguments.recipe}'")
         tuned = tune(
             tree,
-            {task: training for task, (training, _) in split.items()},
-            {task: validation for task, (_, validation) in split.items()},
+            training,
+            validation,
             recipe,
             nodes=named_nodes(arguments.nodes),
             base=base,
             backend=arguments.backend,
             precision=precision,
-            samples={task: samples.calibration for task, samples in read.items()},
+            samples=calibration,
             strip_level=arguments.strip,
             input_normalization=normalization,
             name=arguments.name or tree.name,
             sample_limit=arguments.limit,
             progress=lambda line: say(f"  {line}"),
         )
-    return tuned, {t: s.evaluation for t, s in read.items() if s.evaluation is not None}
+    return tuned, tests
+
+
+def divided(
+    tree: Tree,
+    normalization: InputNormalization | None,
+    arguments: argparse.Namespace,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Pair], dict[str, Pair]]:
+    """The training samples, divided into those that train and those that decide what is kept."""
+    from deploy.samples_folder import held_out
+
+    training, validation = {}, {}
+    whole = tree_options.read_training_folder(tree, normalization, arguments)
+    for task, (x, y) in whole.items():
+        parts = held_out(x, y, arguments.validation_share, arguments.seed)
+        training[task], validation[task] = parts
+        say(f"  {task}: {len(parts[0][0])} train, {len(parts[1][0])} decide what is kept")
+    return training, validation
 
 
 def named_nodes(text: str | None) -> list[str] | None:

@@ -6,7 +6,7 @@ belong here: the search itself (`search.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,8 +45,9 @@ def meet_budget(
     free: frozenset[str],
     budget: RomBudget,
     evaluation: Mapping[str, tuple[Any, Any]] | None,
-) -> RomSearch:
-    """Find the precisions that meet a budget with the least loss.
+    on_found: Callable[[RomSearch], None] | None,
+) -> Bundle:
+    """Return the bundle whose precisions meet a budget with the least loss.
 
     Args:
         conversion: The tree's conversion.
@@ -55,6 +56,7 @@ def meet_budget(
         free: Nodes whose precision is not given.
         budget: The budget.
         evaluation: Data to measure losses on, or None.
+        on_found: Called with what the search found.
 
     Raises:
         RomBudgetError: No combination meets the budget.
@@ -62,7 +64,11 @@ def meet_budget(
     conversion = replace(conversion, converter=RememberingConverter(conversion.converter))
     open_nodes = free - kept.keys()
     start = conversion.bundle({**precisions, **dict.fromkeys(open_nodes, START)}, kept)
-    return search(start, open_nodes, budget, _TreeWorkshop(conversion, start, kept, evaluation))
+    workshop = _TreeWorkshop(conversion, start, kept, evaluation)
+    found = search(start, open_nodes, budget, workshop)
+    if on_found:
+        on_found(found)
+    return found.best.bundle
 
 
 class _TreeWorkshop:
