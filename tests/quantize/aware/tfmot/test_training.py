@@ -100,14 +100,10 @@ def test_an_untrained_trunk_stays_and_its_dropout_is_off() -> None:
 def test_missing_labels_do_not_count() -> None:
     labels = Y.astype("float32")
     labels[4:] = np.nan
-    one, other = started(), started()
-    # Dropout differs between the batches, so what is compared is without it.
-    expected = [m.predict("a", X[:4]) for m in (one, other)]
-    np.testing.assert_array_equal(*expected)
-    chosen = -np.log(expected[0][np.arange(4), Y[:4]])
-    loss = one.train_batch("a", X, labels)
-    assert loss == pytest.approx(chosen.mean(), rel=0.3)
-    assert np.isfinite(loss)
+    model = started(untrained=("trunk", "a", "b"))  # so that nothing moves, and nothing is dropped
+    chosen = model.predict("a", X)[np.arange(4), Y[:4]]
+    assert model.train_batch("a", X, labels) == pytest.approx(-np.log(chosen).mean(), rel=0.05)
+    assert np.isfinite(model.train_batch("a", X, np.full(16, np.nan, np.float32)))
 
 
 def test_the_same_seed_gives_the_same_training() -> None:
