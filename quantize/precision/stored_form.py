@@ -18,7 +18,7 @@ from quantize.interpreter import tflm_version
 from quantize.precision.choice import LUT_BITS, PrecisionError
 from quantize.precision.int4 import with_int4_weights
 from quantize.precision.lookup_tables import with_lookup_tables
-from quantize.precision.wide_activations import with_int8_ends, with_own_biases
+from quantize.precision.wide_activations import prepared, with_int8_ends
 
 _PROVING_SAMPLES = 16
 
@@ -67,7 +67,7 @@ def quantize_step(
     def wide(calibrated: bytes) -> bytes:
         check_wide(node, calibrated)
         source, target = node_specs(quantizer.quantize(node, calibrated))
-        data = quantizer.quantize_wide(node, with_own_biases(calibrated))
+        data = quantizer.quantize_wide(node, prepared(calibrated))
         return with_int8_ends(data, source, target)
 
     def int8(calibrated: bytes) -> bytes:

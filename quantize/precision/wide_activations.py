@@ -16,14 +16,16 @@ from __future__ import annotations
 from quantize.precision.editing import GraphEdit, with_input
 from quantize.tensor_spec import TensorSpec
 from quantize.wire.anatomy import BIAS_INPUTS
+from quantize.wire.encoding import Table, Vector
 
 
-def with_own_biases(calibrated: bytes) -> bytes:
-    """Give every operator of a calibrated float flatbuffer a bias of its own.
+def prepared(calibrated: bytes) -> bytes:
+    """Change in a calibrated float flatbuffer what its quantizer cannot take.
 
     Layers with equal biases share one buffer, and the quantizer would give it the scale of the
     first of them: the others would add a wrong bias (TensorFlow 2.21; of 34 dB of signal to noise
-    ratio 3 were left in a net of three layers).
+    ratio 3 were left in a net of three layers). And it divides by the range of an activation that
+    was 0 for every sample.
     """
     graph = GraphEdit.open(calibrated)
     taken: set[int] = set()
@@ -40,7 +42,20 @@ def with_own_biases(calibrated: bytes) -> bytes:
         values = graph.constant(bias, "<f4")
         if values is not None:
             graph.set_constant(bias, "FLOAT32", values.tobytes())
+    graph.tensors = [_with_a_range(tensor) for tensor in graph.tensors]
     return graph.encode()
+
+
+def _with_a_range(tensor: Table) -> Table:
+    """Give a tensor that was always 0 the range -1 to 1."""
+    quantization = tensor.get("quantization")
+    if quantization is None or (*quantization.numbers("min"), *quantization.numbers("max")) != (
+        0,
+        0,
+    ):
+        return tensor
+    ends = {"min": Vector.of("f32", [-1.0]), "max": Vector.of("f32", [1.0])}
+    return tensor.replace(quantization=quantization.replace(**ends))
 
 
 def with_int8_ends(wide: bytes, source: TensorSpec, target: TensorSpec) -> bytes:

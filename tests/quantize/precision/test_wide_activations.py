@@ -69,6 +69,19 @@ def test_layers_with_equal_biases_keep_each_its_own(quantized_node, wide, kept_d
     assert kept_db(node, wide(node)) > kept_db(node, node.quantized) - 0.5
 
 
+def test_a_dead_layer(quantized_node, wide, kept_db):
+    import keras
+    from keras import layers
+
+    inputs = keras.Input((7, 7, 3))
+    dead = layers.Conv2D(4, 3, activation="relu")
+    outputs = layers.Add()([layers.Conv2D(5, 3)(dead(inputs)), layers.Conv2D(5, 5)(inputs)])
+    model = keras.Model(inputs, outputs)
+    dead.set_weights([dead.get_weights()[0], np.full(4, -99)])
+    node = quantized_node("dead", model)
+    assert kept_db(node, wide(node)) > kept_db(node, node.quantized)
+
+
 def test_a_layer_that_runs_twice(quantized_node, wide, kept_db):
     import keras
 
