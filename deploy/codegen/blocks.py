@@ -51,6 +51,11 @@ class Blocking:
     input_at: int
     scratch_bytes: int
 
+    @property
+    def weights_bytes(self) -> int:
+        """Of the block's weights."""
+        return self.output_at - self.weights_at
+
 
 def choose_blocks(
     function: str, sizes: Mapping[str, int], isa: str, room_bytes: int | None
@@ -64,16 +69,14 @@ def choose_blocks(
         room_bytes: What the scratch memory may take; None for as little as is sensible.
 
     Returns:
-        The largest blocks that fit in the room, or the smallest there are.
+        The largest blocks that fit in the room, or in what there must be in any case.
     """
     layer = _Layer(function, sizes, isa)
-    counts = layer.block_counts()
-    for count in counts:
-        found = layer.divided(count)
-        held = found.output_at - found.weights_at if room_bytes is None else found.scratch_bytes
-        if held <= (BLOCK_BYTES if room_bytes is None else room_bytes):
-            return found
-    return layer.divided(counts[-1])
+    divided = [layer.divided(count) for count in layer.block_counts()]
+    least = next((one for one in divided if one.weights_bytes <= BLOCK_BYTES), divided[-1])
+    # All channels at once may take less than a few, which need strips of output and input.
+    room_bytes = max(least.scratch_bytes, room_bytes or 0)
+    return next(one for one in divided if one.scratch_bytes <= room_bytes)
 
 
 class _Layer:

@@ -161,7 +161,8 @@ def unpacked(packed: PackedWeights, columns: int, channel_axis: int) -> np.ndarr
     weights = 1 << np.arange(packed.bits)
     indices = (bits.reshape(len(rows), columns, packed.bits) * weights).sum(2)
     if packed.table is None:
-        return np.where(indices > _INT4[1], indices - 16, indices).astype(np.int8)
+        order = np.argsort(_int4_order(columns))
+        return (indices[:, order] + _INT4[0]).astype(np.int8)
     if packed.table.ndim == 1:
         return packed.table[indices]
     channels = np.arange(len(packed.table))
@@ -172,8 +173,19 @@ def _straight(weights: np.ndarray) -> PackedWeights | None:
     """Codes of int4, which need no table."""
     if not weights.size or weights.min() < _INT4[0] or weights.max() > _INT4[1]:
         return None
-    indices, row_bytes = _stream(weights.view(np.uint8) & 15, 4)
+    ordered = weights[:, _int4_order(weights.shape[1])]
+    indices, row_bytes = _stream(ordered.astype(np.int64) - _INT4[0], 4)
     return PackedWeights("kt_unpack_int4", 4, indices, row_bytes, None)
+
+
+def _int4_order(columns: int) -> np.ndarray:
+    """Which code stands where in a row: four bytes hold eight, the last four in their high halves.
+
+    So eight codes are unpacked as two words. What is left at the end stands in order.
+    """
+    whole = columns // 8 * 8
+    eights = np.arange(whole).reshape(-1, 2, 4).transpose(0, 2, 1)
+    return np.append(eights.ravel(), np.arange(whole, columns))
 
 
 def _one_table(weights: np.ndarray) -> PackedWeights | None:

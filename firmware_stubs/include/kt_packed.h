@@ -32,7 +32,8 @@ void kt_unpack_3(const uint8_t *indices, const int8_t *table, int32_t step, int3
                  int8_t *codes);
 void kt_unpack_4(const uint8_t *indices, const int8_t *table, int32_t step, int32_t count,
                  int8_t *codes);
-/* Codes -8 ... 7 in 4 bits each; there is no table. */
+/* Codes -8 ... 7: an index is the code plus 8, and there is no table. In each eight of a row, the
+ * low halves of the four bytes are the first four indices, the high halves the others. */
 void kt_unpack_int4(const uint8_t *indices, const int8_t *table, int32_t step, int32_t count,
                     int8_t *codes);
 

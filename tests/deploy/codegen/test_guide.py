@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.packed_weights import HEAD, Row, measured
 from deploy.codegen import compile_bundle
 from deploy.codegen.lowering.node import LOWERINGS
 from deploy.footprint.ram import node_arena
@@ -47,6 +48,38 @@ def test_the_example_in_c(device_bundle, write_program, stubs, run_compiler, tmp
     )
     run_compiler("gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
                  "-I", stubs / "include", source)  # fmt: skip
+
+
+def packed_rows() -> list[list[str]]:
+    """The cells of the table of packed weights."""
+    section = GUIDE[GUIDE.index("## Packed weights") : GUIDE.index("## What can be compiled")]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "form"), [("kws", "lut2"), ("ad", "int4"), ("ad", "lut4")])
+def test_the_figures_of_packed_weights(shared, model, form):
+    head, _, *rows = packed_rows()
+    assert tuple(head) == HEAD
+    found: Row = measured(model, form, "cortex-m4", shared / "models")
+    assert found.cells() == next(row for row in rows if row[:2] == [f"`{model}`", form])
+    kinds = [one.rom_by_kind()["kernel"] for one in (found.packed, found.plain)]
+    assert (kinds[0] - kinds[1]) / 1000 == pytest.approx(0.6 if model == "ad" else 1.6, abs=0.06)
+
+
+def test_what_the_guide_says_of_the_time_of_packed_weights():
+    rows = packed_rows()[2:]
+    assert len(rows) == 12
+    weights = 640 * 128 + 128 * 128 * 3 + 128 * 8 + 8 * 128 + 128 * 128 * 3 + 128 * 640
+    for model, form, *cells in rows:
+        plain, packed = (int(cell.replace(",", "")) for cell in cells[6:8])
+        if model != "`ad`":
+            assert 1.08 < packed / plain < 1.15
+            continue
+        assert 2 < packed / plain < 4
+        per_weight = round((packed - plain) / weights, 1)
+        assert per_weight == 1.9 if form == "int4" else 3.7 <= per_weight <= 4.5
 
 
 @pytest.mark.parametrize("row", MODELS)

@@ -168,7 +168,7 @@ def test_nothing_is_read_or_written_outside(
 def test_what_does_not_pay_for_its_code_stays_plain(flatbuffer_writer, lone_bundle, network,
                                                     packed_networks):  # fmt: skip
     bundle = lone_bundle(packed_networks.flatbuffer(network(1)))
-    assert not compile_bundle(bundle).packs_weights
+    assert compile_bundle(bundle).files == compile_bundle(bundle, pack_weights="never").files
     writer = flatbuffer_writer()
     random = np.random.default_rng(0)
     first = source = writer.tensor((1, 300), "INT8", 0.02, 3)
@@ -183,6 +183,25 @@ def test_what_does_not_pay_for_its_code_stays_plain(flatbuffer_writer, lone_bund
     program = compile_bundle(lone_bundle(writer.bytes([first], [source])))
     # Indices of 4 bits would save the second layer 145 bytes, less than the code that reads them.
     assert [fields["unpack"].name for _, fields in layers(program)] == ["kt_unpack_2"]
+
+
+def test_only_a_block_is_in_the_buffer_and_it_grows_into_what_is_to_spare(
+    network, packed_networks, lone_bundle, code_is_free, monkeypatch
+):
+    bundle = lone_bundle(packed_networks.flatbuffer(network(20)))
+    plain = compile_bundle(bundle, pack_weights="never")
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 64)
+    grown = compile_bundle(bundle)
+    monkeypatch.setattr(compiling, "rooms", lambda plan, paths: {})
+    least = compile_bundle(bundle)
+    assert least.buffer_bytes == grown.buffer_bytes > plain.buffer_bytes
+    counts = [[fields["block"] for _, fields in layers(program)] for program in (least, grown)]
+    assert all(before <= after for before, after in zip(*counts, strict=True))
+    assert sum(counts[0]) < sum(counts[1])
+    for program in (least, grown):
+        scratch = [one for one in program.plan if one.label == "scratch, unpacked weights"]
+        assert len(scratch) == len(layers(program))
+        assert all(one.offset + one.size_bytes <= program.buffer_bytes for one in scratch)
 
 
 def test_int16_activations_are_refused_by_name(flatbuffer_writer, lone_bundle):
