@@ -43,10 +43,10 @@ What is inside a node alone changes: its two ends stay int8, and any two nodes g
 
 --rom sets a budget. Where int8 takes more, every node is measured in every smaller form, and the
 combination that meets the budget and loses least is made, measured and written; nodes that
---precision names stay as they are given. Labelled training samples decide, so the scores on test
-data stay honest. Without --board the bytes of all .tflite files count; with it the runtime's code
-does too, as `keras-tree check` counts it, with the kernels that lookup tables and int4 need. A
-budget that cannot be met ends with exit code 1 and says what can.
+--precision names stay as they are given. Labelled training samples decide, up to --test-limit per
+task, so the scores on test data stay honest. Without --board the bytes of all .tflite files count;
+with it the runtime's code does too, as `keras-tree check` counts it, with the kernels that lookup
+tables and int4 need. A budget that cannot be met ends with exit code 1 and says what can.
 """
 EPILOG = """\
 examples:

@@ -37,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, default=200, metavar="N", help="calibrate on N per task (default: 200)"
     )
     parser.add_argument(
-        "--test-limit", type=int, default=2000, metavar="N", help="test on N (default: 2000)"
+        "--test-limit",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="test on N (default: 2000)",
     )
     parser.add_argument(
         "--import", action="append", default=[], dest="modules", metavar="MODULE",

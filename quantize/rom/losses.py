@@ -33,21 +33,22 @@ class Loss:
         drop: Mean over the tasks of the drop in their metric against the reference bundle: of an
             accuracy in shares of 1, of a mean absolute error relative to the reference's. A task
             that gains counts as 0, not less: gains of some samples by luck do not pay for losses
-            of another task. 0 without evaluation data.
+            of another task. None without evaluation data.
         noise: Mean over the tasks of the squared error of the outputs against the float tree,
             relative to the outputs' power, over the calibration samples; above the reference's.
     """
 
-    drop: float
+    drop: float | None
     noise: float
 
     @property
     def value(self) -> float:
         """One number to compare by: the drop, and among equal drops the noise."""
-        return self.drop + NOISE_WEIGHT * self.noise
+        return (self.drop or 0.0) + NOISE_WEIGHT * self.noise
 
     def __str__(self) -> str:
-        return f"drop {100 * self.drop:.2f} %, noise {100 * self.noise:+.3g} %"
+        drop = "" if self.drop is None else f"drop {100 * self.drop:.2f} %, "
+        return f"{drop}noise {100 * self.noise:+.3g} %"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class LossMeter:
             noises.append(now.noise - before.noise)
             if now.metric is not None and before.metric is not None:
                 drops.append(self._tasks[name].drop(before.metric, now.metric))
-        return Loss(float(np.mean(drops)) if drops else 0.0, float(np.mean(noises)))
+        return Loss(float(np.mean(drops)) if drops else None, float(np.mean(noises)))
 
     def _figures(self, task: str, bundle: Bundle) -> _Figures:
         key = (task, *(node.sha256 for node in bundle.path_nodes(task)))
