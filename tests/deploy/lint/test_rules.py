@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_forms import few_valued, stored, with_int4, with_int16, with_tables
 
 from deploy.board import load_board
 from deploy.footprint import footprint
@@ -42,9 +43,13 @@ def test_what_is_found_in_a_small_tree(device_bundle):
 
 
 def test_findings_are_short_sentences_by_known_rules(public_models, bundle_of, device_bundle):
+    forms = {"trunk": with_int4, "digit": with_tables, "angle": with_int16}
     bundles = [device_bundle, bundle_of(public_models), bundle_of({"a": public_models["kws"]})]
+    bundles.append(stored(device_bundle, **forms))
+    bundles.append(bundle_of({f"speech-{i}": few_valued(public_models["speech"]) for i in "ab"}))
     found = [one for bundle in bundles for one in lint(bundle, footprint(bundle, NANO))]
-    assert len(found) > 6
+    assert len(found) > 9
+    assert {"costly-compression", "costly-precision"} <= {one.rule for one in found}
     for one in found:
         assert one.rule in RULES
         assert re.fullmatch(r"[a-z]+(-[a-z]+)*", one.rule)
