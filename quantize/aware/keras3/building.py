@@ -50,16 +50,16 @@ class Builder:
         return len(self.steps) - 1
 
     def kernel(
-        self, source: keras.Variable, channel_axes: tuple[int, ...], *, dense: bool = False
+        self, source: keras.Variable, channel_axes: tuple[int, ...], *, int4: bool = True
     ) -> None:
         """Copy a kernel of the present layer.
 
         Args:
             source: The kernel.
             channel_axes: Axes that together number its output channels.
-            dense: Whether it is a dense layer's, which always has 8 bits.
+            int4: Whether its operator takes int4 kernels; else it has 8 bits.
         """
-        bits = 8 if dense or not self.node.trained else self.recipe.weight_bits
+        bits = self.recipe.weight_bits if int4 and self.node.trained else 8
         depthwise = len(channel_axes) > 1
         trained = id(source) in self._trained
         self._weights.add(source, lambda: Kernel(source, trained, channel_axes, bits, depthwise))

@@ -129,9 +129,16 @@ class Ranges:
             self._table.assign(table)
 
     def read(self) -> list[list[tf.Tensor]]:
-        """Return float32 scalars (low, high, scale, zero point) of every range."""
+        """Return float32 scalars (low, high, scale, zero point) of every range.
+
+        Raises:
+            ValueError: None was ever set.
+        """
         if self._table is None:
-            return []
+            raise ValueError(
+                "Ranges must be set before the stage 'quantize' computes, received none. Call "
+                "`calibrate` after `begin_stage`."
+            )
         flat = tf.unstack(tf.reshape(self._table, [-1]))
         return [flat[start : start + 4] for start in range(0, len(flat), 4)]
 

@@ -65,7 +65,7 @@ def separable(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
 def conv_transpose(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     """Add the steps of a Conv2DTranspose: kernel (height, width, outputs, inputs)."""
     layer = call.operation
-    builder.kernel(layer.kernel, (layer.rank,))
+    builder.kernel(layer.kernel, (layer.rank,), int4=False)
 
     def compute(run: Any, x: tf.Tensor) -> tf.Tensor:
         padding = layer.output_padding
@@ -80,7 +80,7 @@ def dense(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     """Add the steps of a Dense: kernel (inputs, outputs)."""
     layer = call.operation
     kernel = _plain_kernel(builder, layer)
-    builder.kernel(kernel, (1,), dense=True)
+    builder.kernel(kernel, (1,), int4=False)
 
     def compute(run: Any, x: tf.Tensor) -> tf.Tensor:
         return ops.matmul(x, run.value(kernel))

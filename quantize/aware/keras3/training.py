@@ -84,7 +84,7 @@ class KerasAwareModel:
         self._ends = Ends(nodes, programs, paths, self._ranges)
         self._programs = programs
         self._losses = {task: TaskLoss(tasks[task]) for task in paths}
-        self._contracts = {task: self._contract(tasks[task]) for task in paths}
+        self._contracts = {task: self._contract(task, tasks[task]) for task in paths}
         self._shared = frozenset(
             name for name in nodes if sum(name in path for path in paths.values()) > 1
         )
@@ -226,8 +226,8 @@ class KerasAwareModel:
         copies = [self._weights[source] for source in sources if source in self._weights]
         return [(copy, copy.trained) for copy in copies if copy.trained is not None]
 
-    def _contract(self, task: Task) -> Contract:
-        path = self._paths[task.name]
+    def _contract(self, name: str, task: Task) -> Contract:
+        path = self._paths[name]
         first, last = self._nodes[path[0]].model, self._nodes[path[-1]].model
         return Contract(task, tuple(first.inputs[0].shape), tuple(last.outputs[0].shape))
 

@@ -17,8 +17,8 @@ def test_equals_adam_of_keras() -> None:
         gradient = tf.constant(random.normal(size=start.shape).astype(np.float32))
         adam.apply("node", [(gradient, ours)])
         known.apply([gradient], [theirs])
-    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=2e-6)
-    assert np.abs(ours.numpy() - start).min() > 0.01
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
+    assert np.abs(ours.numpy() - start).max() > 0.1
 
 
 def test_every_node_counts_its_own_steps() -> None:

@@ -68,8 +68,8 @@ def tree_of(nodes, paths) -> Tree:
 
 
 def plain_tree() -> Tree:
-    nodes = {"trunk": trunk(), "body": body(), "a": head(), "b": head()}
-    return tree_of(nodes, {"a": ("trunk", "body", "a"), "b": ("trunk", "b")})
+    nodes = {"trunk": trunk(), "a": head(), "b": head()}
+    return tree_of(nodes, {"a": ("trunk", "a"), "b": ("trunk", "b")})
 
 
 def tied_tree() -> Tree:
@@ -132,6 +132,24 @@ def test_predict_is_the_int8_bundles_answer(make, recipe: str, warm_converter) -
         if program.input_range.spec != aware._ends.input[name].spec
     ]
     assert requantized == (["body"] if make is tied_tree else [])
+
+
+def test_paths_in_opposite_orders_are_one_seam() -> None:
+    keras.utils.set_random_seed(4)
+    models = {"trunk": trunk(), "c": body(), "d": body(), "a": head()}
+    paths = {"a": ("trunk", "c", "d", "a"), "b": ("trunk", "d", "c", "a")}
+    nodes = {name: AwareNode(name, model) for name, model in models.items()}
+    tasks = {name: Task(name, "sparse_categorical_crossentropy") for name in paths}
+    aware = build(nodes, paths, tasks, recipe_of("qat"))
+    x, _ = data(64, 1)
+    aware.begin_stage("quantize", 1)
+    aware.calibrate(dict.fromkeys(paths, x))
+    assert len({aware._ends.output[name].row for name in ("trunk", "c", "d")}) == 1
+    for task, path in paths.items():
+        wanted = x
+        for name in path:
+            wanted = models[name](wanted)
+        np.testing.assert_allclose(aware.predict(task, x), wanted.numpy(), atol=0.1)
 
 
 def test_fixed_seams_are_exact_and_do_not_move() -> None:

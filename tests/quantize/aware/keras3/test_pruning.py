@@ -67,10 +67,17 @@ def test_two_of_four_by_and_by() -> None:
     assert (zeros == 2).mean() == 0.5
 
 
-def test_two_of_four_leaves_alone_what_has_no_four_input_channels() -> None:
-    depthwise, narrow = kernel((3, 3, 8, 1), (2, 3), True), kernel((3, 3, 6, 4))
-    Pruner(Pruning(pattern="2:4"), [depthwise, narrow], 1).finish()
+@pytest.mark.parametrize("pattern", ["unstructured", "2:4", (2, 2)])
+def test_kernels_of_one_input_channel_stay_whole(pattern) -> None:
+    depthwise, first = kernel((3, 3, 8, 1), (2, 3), True), kernel((3, 3, 1, 8))
+    Pruner(Pruning(pattern=pattern), [depthwise, first], 1).finish()
     assert depthwise.mask is None
+    assert first.mask is None
+
+
+def test_two_of_four_leaves_alone_what_has_no_four_input_channels() -> None:
+    narrow = kernel((3, 3, 6, 4))
+    Pruner(Pruning(pattern="2:4"), [narrow], 1).finish()
     assert narrow.mask is None
 
 
