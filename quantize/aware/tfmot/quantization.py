@@ -19,6 +19,7 @@ from quantize.aware.tfmot.fake_quantization import (
 )
 from quantize.aware.tfmot.flat_model import FlatModel, Values
 from quantize.aware.tfmot.importing import load
+from quantize.aware.tfmot.parts import Part
 from quantize.aware.tfmot.placement import KERNELS, Placement, Range, place
 from quantize.aware.tfmot.pruning import PRUNED
 from quantize.aware.tfmot.ranges import Seam, find_seams, int8_sides, settle
@@ -26,8 +27,8 @@ from quantize.aware.tfmot.stages import Setting, variables_by_node
 
 tf_keras, tfmot = load()
 
-# Operators with an int4 form; TRANSPOSE_CONV and FULLY_CONNECTED have none.
-_INT4 = frozenset({"Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D"})
+_CONVOLUTIONS = frozenset({"Conv1D", "Conv2D"})
+_DEPTHWISE = frozenset({"DepthwiseConv1D", "DepthwiseConv2D"})
 
 
 class QuantizationStage:
@@ -118,7 +119,7 @@ class QuantizationStage:
 
     def _quantized(self, values: Values) -> FlatModel:
         """Return the model with tfmot's wrappers around kernels and points."""
-        configs = self._configs()
+        configs = self._configs(values)
         flat = self._setting.plain(values, self._placement)
         if not configs:
             return flat  # nothing is quantized, which `quantize_apply` would refuse
@@ -133,7 +134,7 @@ class QuantizationStage:
             model = tfmot.quantization.keras.quantize_apply(annotated.model, scheme=Scheme())
         return FlatModel(model, flat.starts)
 
-    def _configs(self) -> dict[str, Any]:
+    def _configs(self, values: Values) -> dict[str, Any]:
         """Return the config of every layer that is quantized, by its name."""
         points = {
             point.name: PointConfig()
@@ -141,22 +142,38 @@ class QuantizationStage:
             for point in tensors.points.values()
         }
         kernels = {
-            name: KernelConfig(**self._kernel(name, part.kind))
+            name: KernelConfig(**self._kernel(name, part, values[name][0].shape))
             for name, (node, part, _) in self._setting.parts().items()
             if part.kind in KERNELS and self._setting.nodes[node].fake_quantized
         }
         return {**points, **kernels}
 
-    def _kernel(self, name: str, kind: str) -> dict[str, Any]:
+    def _kernel(self, name: str, part: Part, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return the arguments of a kernel's quantizer."""
         recipe, (node, _, is_trained) = self._setting.recipe, self._setting.parts()[name]
-        is_narrow = self._setting.nodes[node].trained and kind in _INT4
+        is_narrow = self._setting.nodes[node].trained and _has_int4_form(part, shape)
         return KernelQuantizer(
             num_bits=recipe.weight_bits if is_narrow else 8,
-            kind=kind,
-            keeps_zeros=is_trained and recipe.pruning is not None and kind in PRUNED,
-            keeps_clusters=is_trained and recipe.clustering is not None and kind in CLUSTERED,
+            kind=part.kind,
+            keeps_zeros=is_trained and recipe.pruning is not None and part.kind in PRUNED,
+            keeps_clusters=is_trained and recipe.clustering is not None and part.kind in CLUSTERED,
         ).get_config()
+
+
+def _has_int4_form(part: Part, shape: tuple[int, ...]) -> bool:
+    """Whether a kernel can be stored in int4, by the rule of `quantize.precision.int4`.
+
+    Args:
+        part: The layer.
+        shape: Of its kernel; a depthwise one ends in (channels, multiplier).
+    """
+    if part.kind in _CONVOLUTIONS:
+        return bool(part.config.get("groups", 1) == 1)
+    if part.kind not in _DEPTHWISE:
+        return False
+    channels, multiplier = shape[-2:]
+    is_dilated = bool((np.ravel(part.config["dilation_rate"]) != 1).any())
+    return channels % 2 == 0 or (multiplier == 1 and not is_dilated)
 
 
 def _placement(setting: Setting, seams: tuple[Seam, ...]) -> Placement:
