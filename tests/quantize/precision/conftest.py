@@ -76,6 +76,18 @@ def quantized_node(converter):
 
 
 @pytest.fixture(scope="session")
+def twice_node(quantized_node):
+    """A node one layer of which runs twice, on activations of different ranges."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(2)
+    layer = layers.Conv2D(16, 3, padding="same", activation="relu", bias_initializer="normal")
+    inputs = keras.Input((7, 7, 16))
+    return quantized_node("twice", keras.Model(inputs, layer(3 * layer(inputs))))
+
+
+@pytest.fixture(scope="session")
 def random_nodes(quantized_node):
     """Ten random networks."""
     return [quantized_node(f"net{seed}", random_cnn(seed), seed) for seed in range(10)]

@@ -86,6 +86,17 @@ def test_codes_are_nearest_to_the_float_weights(random_nodes):
     assert (np.abs(codes * scales - values) <= 0.5001 * scales).all()
 
 
+def test_a_layer_that_runs_twice(twice_node):
+    data = with_int4_weights(twice_node.quantized, twice_node.calibrated)
+    assert [tensor.dtype for tensor in weights_of(data)] == ["INT4", "INT4"]
+    opened = open_interpreter(strip(data))
+    outputs = opened.run(twice_node.codes)
+    expected = open_interpreter(int8_container(data)).run(twice_node.codes)
+    assert np.array_equal(outputs, expected)
+    errors = opened.output.dequantize(outputs) - twice_node.expected
+    assert np.square(errors).sum() < 0.1 * np.square(twice_node.expected).sum()
+
+
 def test_what_cmsis_nn_would_compute_wrongly_stays_int8(quantized_node):
     import keras
     from keras import layers

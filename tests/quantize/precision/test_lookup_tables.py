@@ -114,6 +114,16 @@ def test_trained_clusters_survive_to_the_code(quantized_node, values, bits):
     )
 
 
+@pytest.mark.parametrize("bits", [2, 3])
+def test_a_layer_that_runs_twice_is_decoded_twice(twice_node, bits):
+    data = strip(with_lookup_tables(twice_node.quantized, bits, twice_node.codes))
+    assert len(decoders(data)) == 2
+    plain = decoded(data)
+    assert len(plain) == len(strip(twice_node.quantized))
+    outputs = open_interpreter(data).run(twice_node.codes)
+    assert np.array_equal(open_interpreter(plain).run(twice_node.codes), outputs)
+
+
 def test_fewer_values_than_asked_take_fewer_bits(quantized_node):
     node = quantized_node("eight", clustered_model(8))
     data = with_lookup_tables(node.quantized, 4, node.codes)
