@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantize.aware.backend import AwareModel, AwareNode, Build
+from quantize.aware.backend import AwareModel, AwareNode, Build, NodeWeights
 from quantize.aware.comparison import Comparison, compare, mean_improvement, rom_bytes
 from quantize.aware.copying import copy_tree, finite
 from quantize.aware.features import run_prefixes, untrained_prefix
@@ -188,7 +188,7 @@ def _without(bundle: Bundle, trained: Sequence[str]) -> Bundle:
 
 def _trained_weights(
     tree: Tree, request: Request, before: Bundle, recipe: Recipe, build: Build, report: Progress
-) -> Any:
+) -> dict[str, NodeWeights]:
     """Return the weights that the recipe leads to, by node and layer."""
     prefixes = {
         task: untrained_prefix(request.paths[task], request.trained) for task in request.tasks

@@ -7,6 +7,7 @@ import pytest
 
 from quantize import AwareTrainingError, Recipe, quantize, remove_filters, tune
 from quantize.aware.comparison import rom_bytes
+from quantize.aware.request import check_request
 
 LOSS = "sparse_categorical_crossentropy"
 QUICK = Recipe(epochs=1, learning_rate=1e-3)
@@ -222,6 +223,10 @@ def test_the_whole_tree_trains_jointly(tree, data):
     tuned.bundle.verify_golden()
     assert list(tuned.tree.nodes) == list(tree.nodes)
     assert tuned.tree.tasks == tree.tasks
+    again = quantize(
+        tuned.tree, {task: x for task, (x, _) in data[0].items()}, base=tuned.bundle
+    )  # which would warn if a node were not what the bundle says
+    assert again.nodes == tuned.bundle.nodes
     for task, part in tuned.tasks.items():
         assert part.post_training == tuned.post_training.tasks[task].score.int8_value
         assert part.trained == tuned.trained.tasks[task].score.int8_value
@@ -278,6 +283,7 @@ def test_samples_without_a_label_are_left_out(tree, data):
     x, y = training["odd"]
     y = y.astype("float32")
     y[10:] = np.nan
+    x = x[..., 0]  # the axis of a single channel may be left out, as for the trainer
     made = []
     tune(
         tree, {**training, "odd": (x, y)}, validation, replace(QUICK, batch_size=5), nodes=["odd"],
@@ -388,3 +394,24 @@ def test_filters_go_and_training_recovers_what_they_knew(tree, data, backend):
     assert tuned.kept
     lost = tuned.tasks["digit"]
     assert lost.post_training < lost.trained - 0.1
+
+
+def test_untrained_nodes_of_base_keep_their_precision(tree, data):
+    """Unless they are named: a deployed int4 trunk stays, whatever the branch becomes."""
+    training, _ = data
+    samples = {task: x for task, (x, _) in training.items()}
+    base = quantize(tree, samples, precision={"trunk": "int4", "digit": "int4"})
+
+    def precisions(nodes, precision):
+        request = check_request(
+            tree, *data, Recipe(weight_bits=4), nodes, base, precision, None, 500
+        )
+        return "".join(found[-1] for found in request.precisions.values())
+
+    assert list(base.nodes) == ["trunk", "digit", "mid", "odd"]
+    assert precisions(["odd"], None) == "4484"
+    assert precisions(["odd"], "int8") == "4488"
+    assert precisions(["odd"], {"digit": "int8"}) == "4888"
+    assert precisions(None, None) == "4444"
+    tuned = tune(tree, *data, QUICK, nodes=["odd"], base=base, backend=PlainModel)
+    assert tuned.trained.nodes["trunk"].data == base.nodes["trunk"].data

@@ -99,7 +99,8 @@ def nested(x):
 
     given = keras.Input((8, 8, 8))
     inner = keras.Model(given, conv(activated(conv(given, name="b")), name="c"), name="block")
-    return layers().ReLU()(inner(conv(x, name="a", activation="relu"))), ["a", "block/b", "block/c"]
+    row = keras.Sequential([keras.Input((8, 8, 8)), layers().ReLU(), layers().MaxPooling2D()])
+    return row(inner(conv(x, name="a", activation="relu"))), ["a", "block/b", "block/c"]
 
 
 NETWORKS = [
