@@ -24,7 +24,7 @@ CHECKOUT = os.environ.get("TFLM_DIR")
 # Where builds are kept, so that the runtime is compiled once; a temporary folder otherwise.
 BUILDS = os.environ.get("TFLM_BUILD_DIR")
 TARGETS = {"host": "reference", "cortex-m4": "reference", "cortex-m4-cmsis-nn": "cmsis-nn-int8"}
-BUNDLES = (*cases.PATHS, *cases.PRECISIONS, "models")
+BUNDLES = (*cases.PATHS, *cases.PRECISIONS, "quantized", "models")
 PROGRAMS = {
     "selftest": "kt_model_selftest.cc",
     "checks": cases.STUBS / "tests" / "tflm_checks.cc",
@@ -112,7 +112,8 @@ def executables(place: Path, name: str, target: str, link: str) -> str:
 
 @cache
 def model_of(name: str):
-    return cases.public_models() if name == "models" else cases.bundle(name)
+    made = {"models": cases.public_models, "quantized": cases.precisions.quantized}
+    return made[name]() if name in made else cases.bundle(name)
 
 
 def run(command: list) -> None:

@@ -45,6 +45,41 @@ def bundle(name: str, nodes) -> Bundle:
     return replace(nodes.bundle_of(flatbuffers, paths), name=name)
 
 
+def quantized() -> Bundle:
+    """A tree as `quantize` stores it, a node in each precision."""
+    import keras
+
+    from keras_tree import Task, Tree
+    from quantize.post_training import quantize
+
+    keras.utils.set_random_seed(0)
+    names = {"plain": "int8", "narrow": "int4", "wide": "16x8", "tables": "lut3"}
+    source = keras.Input((14, 14, 3))
+    hidden = keras.layers.Conv2D(16, 3, 2, "same", activation="relu")(source)
+    hidden = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(hidden)
+    hidden = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(hidden)
+    trunk = keras.Model(source, hidden, name="trunk")
+    tree = Tree.from_branches(
+        trunk, {name: _branch(name) for name in names}, [Task(name, "mse") for name in names]
+    )
+    samples = np.random.default_rng(0).normal(size=(40, 14, 14, 3)).astype(np.float32)
+    precision = {"trunk": "lut4", **names}
+    return quantize(tree, dict.fromkeys(names, samples), precision=precision, golden_count=3)
+
+
+def _branch(name: str):
+    import keras
+
+    source = keras.Input((7, 7, 24))
+    hidden = keras.layers.Conv2D(24, 3, padding="same", activation="relu")(source)
+    left = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu")(hidden)
+    hidden = keras.layers.Add()([hidden, keras.layers.Conv2D(24, 1)(left)])
+    hidden = keras.layers.GlobalAveragePooling2D()(keras.layers.MaxPooling2D()(hidden))
+    hidden = keras.layers.Dense(32, activation="relu")(hidden)
+    outputs = keras.layers.Dense(5, activation="softmax")(hidden)
+    return keras.Model(source, outputs, name=name)
+
+
 def _writer(nodes):
     class Writer(nodes.FlatbufferWriter):
         def custom(self, code: bytes, inputs: Iterable[int], outputs: Iterable[int]) -> None:
