@@ -24,45 +24,14 @@ Side = Literal["input", "output"]
 # outputs one scale (TensorFlow's tfl_ops.td, the operators with SameScalesOpInterface). RELU6 is
 # here for TensorFlow Lite Micro alone, which clamps codes and does not read the output's scale
 # (kernels/activations_common.cc, Relu6Prepare): with another one it gives noise.
-SAME_SCALE_OPERATORS = frozenset(
-    {
-        "AVERAGE_POOL_2D",
-        "BATCH_TO_SPACE_ND",
-        "BROADCAST_TO",
-        "CONCATENATION",
-        "DEPTH_TO_SPACE",
-        "DYNAMIC_UPDATE_SLICE",
-        "EXPAND_DIMS",
-        "GATHER",
-        "GATHER_ND",
-        "MAXIMUM",
-        "MAX_POOL_2D",
-        "MINIMUM",
-        "MIRROR_PAD",
-        "PACK",
-        "PAD",
-        "PADV2",
-        "REDUCE_MAX",
-        "REDUCE_MIN",
-        "RELU6",
-        "RESHAPE",
-        "RESIZE_BILINEAR",
-        "RESIZE_NEAREST_NEIGHBOR",
-        "REVERSE_V2",
-        "SELECT",
-        "SELECT_V2",
-        "SLICE",
-        "SPACE_TO_BATCH_ND",
-        "SPACE_TO_DEPTH",
-        "SPLIT",
-        "SPLIT_V",
-        "SQUEEZE",
-        "STRIDED_SLICE",
-        "TILE",
-        "TRANSPOSE",
-        "UNPACK",
-    }
-)
+_SAME_SCALE = """
+    AVERAGE_POOL_2D BATCH_TO_SPACE_ND BROADCAST_TO CONCATENATION DEPTH_TO_SPACE
+    DYNAMIC_UPDATE_SLICE EXPAND_DIMS GATHER GATHER_ND MAXIMUM MAX_POOL_2D MINIMUM MIRROR_PAD
+    PACK PAD PADV2 REDUCE_MAX REDUCE_MIN RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR
+    REVERSE_V2 SELECT SELECT_V2 SLICE SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQUEEZE
+    STRIDED_SLICE TILE TRANSPOSE UNPACK
+"""
+SAME_SCALE_OPERATORS = frozenset(_SAME_SCALE.split())
 
 _ROUNDING = 1e-6
 """Relative difference of scales that comes of rounding to float32 and back."""
