@@ -9,7 +9,7 @@ and TensorFlow 2.21; GPUs; distribution strategies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -105,6 +105,11 @@ class TfmotModel:
                 "`calibrate` must be called in the stage 'quantize', received a call outside of "
                 "it. Call `begin_stage('quantize', ...)` first."
             )
+        if set(samples) != set(self._setting.paths):
+            raise AwareTrainingError(
+                f"`samples` must be of the tasks {_listed(self._setting.paths)}, received "
+                f"{_listed(samples)}. A range that no sample reaches cannot be set."
+            )
 
         def record() -> None:
             for task, x in samples.items():
@@ -173,6 +178,10 @@ class TfmotModel:
                 f"`{call}` must come after `calibrate` in the stage 'quantize', received it "
                 "before. Call `calibrate(samples)` first: there are no ranges yet."
             )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names) or "none"
 
 
 def _infer(model: Any, x: Any) -> Any:

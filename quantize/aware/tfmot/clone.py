@@ -147,11 +147,7 @@ def _calls(model: keras.Model) -> Iterator[Any]:
     """Give the calls inside a model, each once, after those it depends on."""
     seen: set[int] = set()
     for output in model.outputs:
-        for call in _calls_between(model, output):
-            if id(call) not in seen:
+        for call in calls_up_to(output):
+            if id(call) not in seen and not is_input(call):
                 seen.add(id(call))
                 yield call
-
-
-def _calls_between(model: keras.Model, output: Any) -> Iterator[Any]:
-    return (call for call in calls_up_to(output) if not is_input(call))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_tree import Task, Tree
-from quantize.aware.backend import AwareNode
+from quantize.aware.backend import AwareNode, AwareTrainingError
 from quantize.aware.recipe import Recipe
 from quantize.aware.tfmot import build
 from quantize.tensor_spec import TensorSpec
@@ -101,6 +101,39 @@ def test_a_node_of_16_bit_activations_stays_float() -> None:
 def test_its_ends_are_int8_where_a_neighbour_is() -> None:
     _, model, _ = calibrated(trunk={"fake_quantized": False})
     assert {name for name in model.ranges if name.startswith("trunk/")} == {"trunk/output"}
+
+
+def test_a_node_behind_two_others_and_a_path_that_begins_at_it() -> None:
+    models = two_nodes()
+    models = {"one": models["trunk"], "two": two_nodes()["trunk"], "end": models["branch"]}
+    models["two"].set_weights([-2 * w for w in models["two"].get_weights()])
+    paths = {"a": ("one", "end"), "b": ("two", "end"), "c": ("end",)}
+    tasks = {name: Task(name, "mse") for name in paths}
+    nodes = {name: AwareNode(name, model) for name, model in models.items()}
+    model = build(nodes, paths, tasks, Recipe(learning_rate=1e-2))
+    features = {name: models[name](SAMPLES).numpy() for name in ("one", "two")}
+    x = {"a": SAMPLES, "b": SAMPLES, "c": features["one"]}
+    for task, path in paths.items():
+        expected = models["end"](features.get(path[0], features["one"])).numpy()
+        np.testing.assert_allclose(model.predict(task, x[task]), expected, atol=2e-6)
+    model.begin_stage("quantize", 1)
+    model.calibrate(x)
+    union = (0.0, pytest.approx(max(f.max() for f in features.values()), rel=1e-6))
+    assert model.ranges["one/output"] == model.ranges["two/output"] == union
+    assert model.ranges["end/input"] == union
+    before = model.weights()
+    model.train_batch("c", x["c"], np.zeros((300, 3), np.float32))
+    after = model.weights()
+    for name in models:
+        pairs = zip(before[name].values(), after[name].values(), strict=True)
+        assert any((a[0] != b[0]).any() for a, b in pairs) == (name == "end")
+
+
+@pytest.mark.parametrize("samples", [{}, {"t": SAMPLES, "u": SAMPLES}])
+def test_samples_are_of_every_task_and_no_other(samples) -> None:
+    _, model, _ = calibrated()
+    with pytest.raises(AwareTrainingError, match="must be of the tasks 't', received"):
+        model.calibrate(samples)
 
 
 def test_the_given_models_are_only_read() -> None:

@@ -185,7 +185,7 @@ def test_int4_kernels_are_those_of_the_flatbuffer(converter, monkeypatch) -> Non
         aware.calibrate(samples)
         difference = np.abs(aware.predict("t", samples["t"]) - found).mean()
         steps[bits] = difference / node.output.scale
-    assert steps[4] < 1.5  # 0.9 over seven operators
+    assert steps[4] < 1.3  # 0.9 over seven operators; 1.6 with one kernel of other bits
     assert steps[8] > 2 * steps[4]  # 4.0: the flatbuffer is not an int8 one
 
 
