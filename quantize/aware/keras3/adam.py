@@ -1,8 +1,8 @@
 """Adam with one operation per variable, and a count of steps per node.
 
 Belongs here: the update. A node that one task alone runs takes fewer steps than a shared one, so
-each counts its own; TensorFlow's fused kernel takes a third of the operations that Keras's Adam
-does, of which most of a small net's step consists.
+each counts its own. TensorFlow's fused kernel is one operation where Keras's Adam is a dozen, which
+a small net's step feels.
 """
 
 from __future__ import annotations

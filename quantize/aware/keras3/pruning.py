@@ -79,9 +79,9 @@ def is_pruned(kernel: Kernel, pruning: Pruning) -> bool:
     """Whether a kernel is pruned at all.
 
     One whose outputs read a single input channel each, as a depthwise one, stays whole: it has few
-    weights, which all count. On a depthwise-separable net for 8x8 digits, with half of the other
-    weights zero, the accuracy was 0.82; with half of those too it was 0.59. The pattern 2:4 needs
-    input channels in fours.
+    weights, which all count. A depthwise-separable net for noisy digits, 0.88 accurate, kept 0.82
+    after four epochs with half of the other weights zero, and 0.59 with half of those too. The
+    pattern 2:4 needs input channels in fours.
     """
     return kernel.input_channels > 1 and (
         pruning.pattern != "2:4" or kernel.input_channels % 4 == 0

@@ -3,8 +3,8 @@
 Belongs here: the stages, and the compiled step of each task. Does not belong here: the loop over
 epochs, which calls `train_batch` (`quantize/aware/loop.py`).
 
-XLA is not used: depthwise convolutions are slow in it on a CPU. A step of a depthwise-separable net
-of 40,000 multiplications a sample took twice as long with it, of a million nine times.
+XLA is not used: on a CPU it is slow in depthwise convolutions. A step of a depthwise-separable net
+of 30,000 multiplications a sample took about twice as long with it, one of 700,000 eight times.
 """
 
 from __future__ import annotations
