@@ -61,14 +61,15 @@ def combinations(options: Sequence[Sequence[Option]], limit_bytes: int) -> Itera
     """
     frontiers = _frontiers(options, limit_bytes)
     serial = 0  # of equal bounds, the combination that was found first
-    heap: list[tuple[float, int, float, int, tuple[int, ...]]] = [(0.0, 0, 0.0, 0, ())]
+    heap: list[tuple[float, int, float, int, tuple[int, ...]]] = []
+    if frontiers[0].least_loss(limit_bytes) is not None:
+        heap.append((0.0, serial, 0.0, 0, ()))
     while heap:
         _, _, loss, used_bytes, chosen = heapq.heappop(heap)
         place = len(chosen)
         if place == len(options):
-            if used_bytes <= limit_bytes:
-                names = tuple(options[node][index].name for node, index in enumerate(chosen))
-                yield Combination(names, used_bytes, loss)
+            names = tuple(options[node][index].name for node, index in enumerate(chosen))
+            yield Combination(names, used_bytes, loss)
             continue
         for index, option in enumerate(options[place]):
             now_bytes = used_bytes + option.rom_bytes

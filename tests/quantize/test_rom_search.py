@@ -13,6 +13,7 @@ import pytest
 from quantize.bundle import Bundle, InputNormalization, Node
 from quantize.convert import ConversionError
 from quantize.precision.choice import PrecisionError
+from quantize.rom import search as rom_search
 from quantize.rom.budget import RomBudget, RomBudgetError, RomModelError, rom_budget, stored_bytes
 from quantize.rom.losses import Loss
 from quantize.rom.search import (
@@ -165,8 +166,25 @@ def test_code_that_a_precision_needs_once_can_make_it_not_worth_while():
     assert found.precisions == {"n0": "lut4", "n1": "lut4"}
 
 
-def test_what_is_measured_counts_not_what_adds_up():
+@pytest.mark.parametrize("seed", range(6))
+def test_a_model_that_does_not_add_up_is_asked_before_anything_is_made(seed):
+    """Flash that is counted in pages: no combination is made whose pages are too many."""
+
+    def pages(bundle):
+        return -(-stored_bytes(bundle) // 2048) * 2048
+
+    toy = Toy(seed)
+    full = pages(toy.start())
+    for limit_bytes in (full - 1, full - 4096, full - 8192):
+        found = toy.search(limit_bytes, pages)
+        made = [toy.bundle(dict(zip(toy.bytes, one, strict=True))) for one in toy.made[:]]
+        assert found.best.rom_bytes == pages(found.best.bundle) <= limit_bytes
+        assert max(map(pages, made)) <= limit_bytes
+
+
+def test_what_is_measured_counts_not_what_adds_up(monkeypatch):
     """Two nodes that each lose nothing as lut4 lose all of it together."""
+    monkeypatch.setattr(rom_search, "MOST_NEIGHBOURS", 0)
     toy = Toy(count=3)
     for name in toy.bytes:
         toy.bytes[name] = {"int8": 1000, "int4": 900, "lut4": 500, "lut3": 450, "lut2": 400}

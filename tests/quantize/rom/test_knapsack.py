@@ -58,6 +58,7 @@ def test_the_smallest_is_of_the_least_loss_among_equals():
 
 def test_no_node_is_one_combination_of_nothing():
     assert list(combinations([], 0)) == [Combination((), 0, 0.0)]
+    assert list(combinations([], -1)) == []
 
 
 def test_forty_nodes_are_searched_in_a_moment():
