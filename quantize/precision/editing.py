@@ -69,7 +69,7 @@ class GraphEdit:
             list(graph.tables("tensors")),
             list(graph.tables("operators")),
             list(model.tables("buffers")) or [Table("Buffer", {})],
-            list(model.tables("operatorCodes")),
+            [_with_newer_code(code) for code in model.tables("operatorCodes")],
             list(graph.numbers("inputs")),
             list(graph.numbers("outputs")),
         )
@@ -201,6 +201,15 @@ class GraphEdit:
             "outputs": Vector.of("i32", [target]),
         }
         return Table("Operator", fields)
+
+
+def _with_newer_code(code: Table) -> Table:
+    """Fill in the newer field of an operator code, which old files lack.
+
+    The compressor of tflite_micro reads no other, and took all their operators for one.
+    """
+    number = max(code.get("builtinCode", 0), code.get("deprecatedBuiltinCode", 0))
+    return code.replace(builtinCode=number)
 
 
 def _renumbered(tables: Sequence[Table], field: str, kept: list[int]) -> tuple[Table, ...]:

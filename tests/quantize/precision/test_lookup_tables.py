@@ -13,6 +13,7 @@ from quantize.precision.editing import GraphEdit
 from quantize.precision.lookup_tables import with_lookup_tables
 from quantize.precision.stored_form import check_installed, with_tables
 from quantize.strip import strip
+from quantize.wire.writer import encode
 
 WEIGHTED = lookup_tables.OPERATORS
 
@@ -162,6 +163,16 @@ def test_weights_of_one_scale_have_one_table(writer):
 def test_nothing_to_gain_leaves_the_bytes_alone(writer):
     data, codes = dense_node(writer, np.full(24, 0.01), length=20)
     assert with_lookup_tables(data, 4, codes) is data
+
+
+def test_files_with_operator_codes_in_the_older_field_alone(writer):
+    data, codes = dense_node(writer, np.full(24, 0.01), length=200)
+    graph = GraphEdit.open(data)
+    older = [code.replace(builtinCode=None) for code in graph.codes]
+    old = graph.model.replace(operatorCodes=tuple(older))
+    assert older[0].get("deprecatedBuiltinCode") == 9
+    compressed = with_lookup_tables(encode(old), 3, codes)
+    assert [op.name for op in read_graph(compressed).operators] == [DECODE, "FULLY_CONNECTED"]
 
 
 def test_indices_have_no_scales_and_buffers_are_aligned(writer):
