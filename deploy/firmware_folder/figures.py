@@ -23,6 +23,7 @@ from quantize.bundle import Bundle, BundleTask
 
 __all__ = [
     "MOST_STACK_BYTES",
+    "MOST_UNPACKING_STACK_BYTES",
     "c_verdict",
     "figure_rows",
     "free_bytes",
@@ -35,6 +36,9 @@ _TASK_BYTES = 40  # kt_model_task_t on a 32-bit core
 
 MOST_STACK_BYTES = {"portable": 512, "dsp": 2048, "mve": 1024}
 """Below the caller of `kt_run_<task>`, on Cortex-M and RISC-V with GCC or Clang at any level."""
+
+MOST_UNPACKING_STACK_BYTES = 320
+"""What comes to it where weights are packed: a layer's parameters for a block of its channels."""
 
 
 def tflm_verdict(bundle: Bundle, board: Board, kernels: str | None, allocate: str) -> Verdict:
@@ -65,6 +69,7 @@ def c_verdict(bundle: Bundle, board: Board, program: CProgram) -> Verdict:
     )
     total = sum(part.size_bytes for part in rom)
     stack_bytes = MOST_STACK_BYTES[program.isa]
+    stack_bytes += MOST_UNPACKING_STACK_BYTES if program.packs_weights else 0
     ram = [
         Part("one buffer for all tasks", "arena", program.buffer_bytes),
         Part("stack, at most", "arena", stack_bytes),

@@ -10,6 +10,7 @@ from deploy.budget import Check, judge
 from deploy.codegen import compile_bundle
 from deploy.firmware import firmware
 from deploy.firmware_folder.cross_compiler import cross_compiler
+from deploy.firmware_folder.figures import MOST_UNPACKING_STACK_BYTES
 from deploy.firmware_folder.kernel_code import MOST_BYTES
 
 
@@ -61,6 +62,7 @@ def test_packed_weights_and_the_code_that_unpacks_them_are_counted(few_valued, n
     )
     assert packed.verdict.rom.used_bytes < plain.verdict.rom.used_bytes
     assert packed.verdict.ram.used_bytes > plain.verdict.ram.used_bytes
+    assert packed.verdict.ram.parts[1].size_bytes == 2048 + MOST_UNPACKING_STACK_BYTES
     assert "--pack-weights never" in packed.files["README.md"].decode()
     assert "--pack-weights" not in plain.files["README.md"].decode()
     folder = written(packed, tmp_path / "firmware")
