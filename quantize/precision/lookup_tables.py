@@ -97,7 +97,7 @@ def with_lookup_tables(data: bytes, bits: int, inputs: np.ndarray) -> bytes:
 
 
 def _candidates(graph: GraphEdit) -> Iterator[_Weights]:
-    """Give the int8 weights that nothing but weights of these operators is made of."""
+    """Give the int8 weights that are read as weights alone, and that the kernel can decode."""
     as_weights: dict[int, int] = {}
     for operator in graph.operators:
         inputs = operator.numbers("inputs")
@@ -106,10 +106,16 @@ def _candidates(graph: GraphEdit) -> Iterator[_Weights]:
     uses = graph.uses()
     for index, count in as_weights.items():
         codes = graph.constant(index, np.int8) if graph.dtype(index) == "INT8" else None
-        if codes is None or uses[index] != count:
+        axis = graph.quantized_axis(index)
+        has_one_scale = len(graph.scales(index)) == 1
+        if codes is None or uses[index] != count or not _is_decoded(codes, axis, has_one_scale):
             continue
-        axis = graph.quantized_axis(index) if len(graph.scales(index)) > 1 else None
-        yield _Weights(index, codes, axis)
+        yield _Weights(index, codes, None if has_one_scale else axis)
+
+
+def _is_decoded(codes: np.ndarray, axis: int, has_one_scale: bool) -> bool:
+    """Whether the kernel takes scales on this axis (kernels/decode_state_lut.cc, `Setup`)."""
+    return axis == 0 or (axis == codes.ndim - 1 and not has_one_scale)
 
 
 def _channels(codes: np.ndarray, axis: int | None) -> np.ndarray:

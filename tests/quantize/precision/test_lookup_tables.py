@@ -160,6 +160,20 @@ def test_weights_of_one_scale_have_one_table(writer):
     assert (table.axis, table.tables.shape) == (None, (1, 8))
 
 
+def test_one_scale_on_another_axis_is_left_as_it_is(writer):
+    # One channel of a depthwise convolution: the kernel of TFLM_DECODE refuses its axis.
+    source = writer.tensor((1, 40, 40, 1), "INT8", 0.05)
+    codes = np.random.default_rng(0).integers(-127, 128, (1, 35, 35, 1)).astype(np.int8)
+    weights = writer.tensor((1, 35, 35, 1), "INT8", (0.01,), 0, codes, axis=3)
+    target = writer.tensor((1, 6, 6, 1), "INT8", 5.0)
+    options = writer.schema.DepthwiseConv2DOptionsT()
+    options.strideW = options.strideH = options.depthMultiplier = 1
+    options.dilationWFactor = options.dilationHFactor = options.padding = 1
+    writer.operator("DEPTHWISE_CONV_2D", [source, weights, -1], [target], options, 3)
+    data = writer.bytes([source], [target])
+    assert with_lookup_tables(data, 2, np.zeros((1, 40, 40, 1), np.int8)) is data
+
+
 def test_nothing_to_gain_leaves_the_bytes_alone(writer):
     data, codes = dense_node(writer, np.full(24, 0.01), length=20)
     assert with_lookup_tables(data, 4, codes) is data
