@@ -82,6 +82,8 @@ def encoded_tensors(operators: Sequence[Operator], ends: set[int]) -> set[int]:
         operators: The operators of a graph.
         ends: Its inputs and outputs.
     """
+    if all(operator.name != DECODE for operator in operators):
+        return set()
     all_uses: Counter[int] = Counter(ends)
     as_indices: Counter[int] = Counter()
     for operator in operators:
