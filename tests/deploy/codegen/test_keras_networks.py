@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from deploy.codegen import CodegenError, compile_bundle
 from quantize.flatbuffer import read_graph
 
 pytestmark = pytest.mark.slow
@@ -119,3 +120,27 @@ def test_the_demos_tree(assert_equal_to_tflm):
     assert len(bundle.tasks) == 3
     assert_equal_to_tflm(bundle, count=1000)
     assert_equal_to_tflm(bundle, count=20, keep_seams=False)
+
+
+@pytest.mark.parametrize("precision", ["lut4", "lut2", "int4"])
+def test_the_demos_tree_with_few_valued_weights(precision, assert_equal_to_tflm):
+    bundle = demo_bundle(precision)
+    packed, plain = (compile_bundle(bundle, pack_weights=one) for one in ("auto", "never"))
+    assert packed.packs_weights
+    assert packed.stored_bytes < plain.stored_bytes
+    assert_equal_to_tflm(bundle, count=100)
+    assert_equal_to_tflm(bundle, count=20, pack_weights="never")
+
+
+def test_a_tree_with_int16_activations_is_refused():
+    with pytest.raises(CodegenError, match=r"node 'trunk', operator 0, QUANTIZE: .*INT16.*16 act"):
+        compile_bundle(demo_bundle("16x8"))
+
+
+def demo_bundle(precision: str):
+    """The demo's tree, untrained, in one precision."""
+    import quantize
+    from deploy.demo import demo_datasets, demo_tree
+
+    samples = {name: split.x_train[:40] for name, split in demo_datasets().items()}
+    return quantize.quantize(demo_tree(), samples, precision=precision)
