@@ -73,11 +73,13 @@ class Point:
         name: Name of the layer that stands there; unique.
         node: The node.
         group: Number of the set of the node's tensors that share the range.
+        bounds: The range, where the operator in front fixes it and others of the set have another.
     """
 
     name: str
     node: str
     group: int
+    bounds: Range | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class NodeTensors:
     Args:
         points: By tensor, or by `INPUT` or `OUTPUT`.
         group_of: Number of the set that a tensor belongs to.
-        bounded: Sets with a range that the operator fixes.
+        bounded: Sets with a range that their operators fix.
         ends_bounded: Whether the output is such a tensor.
     """
 
@@ -158,22 +160,31 @@ class _NodePlacement:
         keys = [t for t, s in self._maker.items() if inside and t != end and self._has_point(t, s)]
         keys += [INPUT] * at_input + [OUTPUT] * at_output
         places = {INPUT: 0, OUTPUT: end}
+        bounded = self._bounded_groups()
         points = {
             key: Point(
                 f"point_{self._number}_{_KEY_NAMES.get(key, key)}",
                 self._plan.name,
                 self._group[places.get(key, key)],
+                _bounds(self._maker[key].part) if key in self._maker else None,
             )
             for key in keys
-        }
-        bounded = {
-            self._group[tensor]: bounds
-            for tensor, step in self._maker.items()
-            if (bounds := _bounds(step.part)) is not None
         }
         groups = {**self._group, INPUT: self._group[0], OUTPUT: self._group[end]}
         ends_bounded = end in self._maker and _bounds(self._maker[end].part) is not None
         return NodeTensors(points, groups, bounded, ends_bounded)
+
+    def _bounded_groups(self) -> dict[int, Range]:
+        """Return the sets of which every tensor that is no copy of others has one fixed range."""
+        made: dict[int, set[Range | None]] = {self._group[0]: {None}}
+        for tensor, step in self._maker.items():
+            if not self._is_tied(step):
+                made.setdefault(self._group[tensor], set()).add(_bounds(step.part))
+        return {
+            group: bounds
+            for group, found in made.items()
+            if len(found) == 1 and (bounds := next(iter(found))) is not None
+        }
 
     def _count_uses(self) -> dict[int, list[Step]]:
         uses: dict[int, list[Step]] = {}

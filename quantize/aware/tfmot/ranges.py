@@ -84,7 +84,7 @@ def settle(
             groups[key] = outer
     ends = {(node, _KEYS[side]): found for (node, side), found in fixed.items()}
     return {
-        point.name: ends.get((node, key)) or groups[node, point.group]
+        point.name: ends.get((node, key)) or point.bounds or groups[node, point.group]
         for node, tensors in placement.nodes.items()
         for key, point in tensors.points.items()
     }
