@@ -183,6 +183,7 @@ def boot_bundle(
     compiler: str | None = None,
     optimize: str = "-O2",
     isa: str | None = None,
+    pack_weights: str = "auto",
 ) -> SelftestResult:
     """Build a bundle's self-test and start it on QEMU from its reset vector; see `measure`.
 
@@ -192,7 +193,9 @@ def boot_bundle(
     check_core(core, isa)
     check_emulator(core, "qemu")
     with tempfile.TemporaryDirectory(prefix="keras-tree-") as folder:
-        build = build_bundle(bundle, core, Path(folder), compiler, optimize, isa)
+        build = build_bundle(
+            bundle, core, Path(folder), compiler, optimize, isa, pack_weights=pack_weights
+        )
         return boot(build.image, build.target)
 
 

@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--isa", choices=["portable", "dsp", "mve"], help="the kernels (default: the core's best)"
     )
     parser.add_argument(
+        "--pack-weights",
+        choices=["auto", "never"],
+        default="auto",
+        help="as for `keras-tree firmware` (default: auto)",
+    )
+    parser.add_argument(
         "--compiler", choices=["gcc", "zig"], help="default: the first that is installed"
     )
     parser.add_argument(
@@ -95,7 +101,12 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
         progress = _silent if arguments.json else say
         try:
             measured = measure(
-                bundle, arguments.core, *settings, emulator=arguments.emulator, progress=progress
+                bundle,
+                arguments.core,
+                *settings,
+                emulator=arguments.emulator,
+                progress=progress,
+                pack_weights=arguments.pack_weights,
             )
         except GoldenMismatchError as error:
             say(f"MISMATCH {error}")
@@ -106,7 +117,7 @@ def run(arguments: argparse.Namespace, say: Callable[[str], None]) -> int:
         say(text.rstrip() if arguments.json else measurement_report(measured, arguments.details))
         if not arguments.boot:
             return FITS
-        booted = boot_bundle(bundle, arguments.core, *settings)
+        booted = boot_bundle(bundle, arguments.core, *settings, arguments.pack_weights)
     if not arguments.json:
         say(f"\nfrom its reset vector on {booted.emulator}:")
         say("\n".join(f"  {line}" for line in booted.text.splitlines()))

@@ -56,6 +56,21 @@ def test_a_mismatch_ends_with_1(bundle_folder, capsys, monkeypatch):
     assert "MISMATCH task 'digit', golden vector 0, element 2" in capsys.readouterr().out
 
 
+def test_packed_weights_are_measured_unless_they_are_switched_off(
+    bundle_folder, capsys, monkeypatch
+):
+    asked = []
+
+    def measure(*arguments, **settings):
+        asked.append(settings["pack_weights"])
+        raise GoldenMismatchError("not run")
+
+    monkeypatch.setattr("deploy.emulator.measure", measure)
+    command = ["measure", str(bundle_folder), "--core", "cortex-m4"]
+    assert main(command) == main([*command, "--pack-weights", "never"]) == 1
+    assert asked == ["auto", "never"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -221,6 +221,23 @@ def test_int16_activations_are_refused_by_name(flatbuffer_writer, lone_bundle):
     )
 
 
+def test_generated_code_is_cplusplus_too(
+    network,
+    packed_networks,
+    lone_bundle,
+    write_program,
+    stubs,
+    run_compiler,
+    tmp_path,
+    code_is_free,
+):
+    for seed in SEEDS[:4]:
+        program = compile_bundle(lone_bundle(packed_networks.flatbuffer(network(seed))))
+        sources = write_program(program, tmp_path)
+        run_compiler("g++", "-x", "c++", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion",
+                     "-fsyntax-only", "-I", stubs / "include", *sources)  # fmt: skip
+
+
 def test_packing_can_be_switched_off(network, packed_networks, lone_bundle, code_is_free):
     bundle = lone_bundle(packed_networks.flatbuffer(network(8)))
     packed = compile_bundle(bundle)
