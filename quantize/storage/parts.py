@@ -54,8 +54,8 @@ class Node:
     Args:
         name: The node's name in the tree; also the name of its file.
         data: The `.tflite` file's bytes.
-        unstripped_bytes: Length of the flatbuffer as the converter wrote it, before the lossless
-            strip.
+        unstripped_bytes: Length of the flatbuffer before the lossless strip, as the converter wrote
+            it and the precision changed it.
         parameters: Weights and biases of the Keras model.
         macs: Multiply-accumulates of one inference.
         input: Shape (batch 1 first), scale and zero point of the one input tensor.

@@ -5,7 +5,7 @@ import pytest
 
 from quantize.conversion.pinning import node_specs
 from quantize.conversion.refusal import RefusalError, check_flatbuffer
-from quantize.flatbuffer import read_graph
+from quantize.flatbuffer import read_graph, unpack
 from quantize.interpreter import open_interpreter
 from quantize.macs import macs
 from quantize.precision.stored_form import quantize_step
@@ -48,6 +48,18 @@ def test_inside_activations_are_int16_and_weights_int8(random_nodes, wide):
         if operator.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
             assert graph.tensors[operator.inputs[1]].dtype == "INT8"
             assert graph.tensors[operator.inputs[2]].dtype == "INT64"
+
+
+def test_the_scales_are_those_of_the_calibrated_ranges(random_nodes, wide):
+    node = random_nodes[1]
+    floats = unpack(node.calibrated).subgraphs[0]
+    graph = read_graph(wide(node))
+    assert len(floats.operators) == len(graph.operators) - 2
+    for before, after in zip(floats.operators, graph.operators[1:-1], strict=True):
+        seen = floats.tensors[before.outputs[0]].quantization
+        largest = max(abs(seen.min[0]), abs(seen.max[0]))
+        (scale,) = graph.tensors[after.outputs[0]].quantization.scales
+        assert scale == pytest.approx(largest / 32767, rel=1e-6)
 
 
 def test_layers_with_equal_biases_keep_each_its_own(quantized_node, wide, kept_db):
