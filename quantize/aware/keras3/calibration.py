@@ -23,6 +23,7 @@ from quantize.aware.backend import AwareNode
 from quantize.aware.keras3.fake_quantization import Range, Ranges, spec_over
 from quantize.aware.keras3.kernels import Weights
 from quantize.aware.keras3.program import Call, Program
+from quantize.calibration import CalibrationError
 from quantize.seam import seam_classes
 
 _BATCH = 128
@@ -150,6 +151,9 @@ class Calibration:
 
         Args:
             samples: Per task float32 (n, *input shape of its path).
+
+        Raises:
+            CalibrationError: A node computes infinity or NaN.
         """
         seen: dict[str, Mapping[Range, tuple[float, float]]] = {}
         for name in self._order():
@@ -198,6 +202,11 @@ class Calibration:
         """Return the least and greatest values of a node's ranges over its features."""
         groups = self._programs[name].groups
         spans = np.concatenate([self._batched(name, "spans", x) for x in features])
+        if not np.isfinite(spans).all():
+            raise CalibrationError(
+                f"Node '{name}' must give finite numbers, received infinity or NaN inside. Lower "
+                "the recipe's `learning_rate`: its weights or its activations overflow."
+            )
         lowest, highest = spans[..., 0].min(0), spans[..., 1].max(0)  # (groups,)
         found = zip(groups, lowest.tolist(), highest.tolist(), strict=True)
         return {group: (low, high) for group, low, high in found}
@@ -233,7 +242,9 @@ class Calibration:
             members = [tensor for one, tensor in record if one is group]
             lowest = tf.reduce_min(tf.stack([tf.reduce_min(t) for t in members]))
             highest = tf.reduce_max(tf.stack([tf.reduce_max(t) for t in members]))
-            rows.append(tf.stack([lowest, highest]))
+            # NaN where one is not finite: TensorFlow's least value may pass over a NaN.
+            fault = tf.add_n([tf.reduce_sum(t) for t in members]) * 0.0
+            rows.append(tf.stack([lowest, highest]) + fault)
         return tf.stack(rows)[None]
 
 

@@ -22,7 +22,7 @@ def conv(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     """Add the steps of a Conv1D or Conv2D: kernel (positions..., inputs, outputs)."""
     layer = call.operation
     kernel = _plain_kernel(builder, layer)
-    builder.kernel(kernel, (layer.rank + 1,))
+    builder.kernel(kernel, (layer.rank + 1,), int4=layer.groups == 1)
     causal = layer.padding == "causal"
 
     def compute(run: Any, x: tf.Tensor) -> tf.Tensor:
@@ -37,7 +37,7 @@ def conv(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
 def depthwise(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     """Add the steps of a DepthwiseConv1D or 2D: kernel (positions..., inputs, multiplier)."""
     layer = call.operation
-    builder.kernel(layer.kernel, (layer.rank, layer.rank + 1))
+    builder.kernel(layer.kernel, (layer.rank, layer.rank + 1), int4=_has_int4(layer, layer.kernel))
 
     def compute(run: Any, x: tf.Tensor) -> tf.Tensor:
         return ops.depthwise_conv(x, run.value(layer.kernel), **_settings(layer))
@@ -49,7 +49,7 @@ def separable(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
     """Add the steps of a SeparableConv1D or 2D: two operators, with a tensor between them."""
     layer = call.operation
     first, second = layer.depthwise_kernel, layer.pointwise_kernel
-    builder.kernel(first, (layer.rank, layer.rank + 1))
+    builder.kernel(first, (layer.rank, layer.rank + 1), int4=_has_int4(layer, first))
     builder.kernel(second, (layer.rank + 1,))
 
     def filtered(run: Any, x: tf.Tensor) -> tf.Tensor:
@@ -86,6 +86,12 @@ def dense(builder: Builder, call: Any, inputs: tuple[int, ...]) -> int:
         return ops.matmul(x, run.value(kernel))
 
     return _biased(builder, layer, inputs, compute)
+
+
+def _has_int4(layer: Any, kernel: Any) -> bool:
+    """Whether a depthwise kernel is stored in int4 (the rule of `quantize/precision/int4.py`)."""
+    channels, multiplier = kernel.shape[-2:]
+    return channels % 2 == 0 or (multiplier == 1 and set(layer.dilation_rate) == {1})
 
 
 def _plain_kernel(builder: Builder, layer: Any) -> Any:

@@ -113,6 +113,9 @@ class KerasAwareModel:
 
         Args:
             samples: Per task float32 (n, *input shape of its path).
+
+        Raises:
+            CalibrationError: A node computes infinity or NaN: the training has diverged.
         """
         if self._calibration is None:
             self._calibration = Calibration(

@@ -10,6 +10,7 @@ from quantize import quantize
 from quantize.aware.backend import AwareNode
 from quantize.aware.keras3 import build
 from quantize.aware.recipe import recipe_of
+from quantize.calibration import CalibrationError
 from quantize.interpreter import open_interpreter
 from quantize.tensor_spec import TensorSpec
 
@@ -150,6 +151,19 @@ def test_paths_in_opposite_orders_are_one_seam() -> None:
         for name in path:
             wanted = models[name](wanted)
         np.testing.assert_allclose(aware.predict(task, x), wanted.numpy(), atol=0.1)
+
+
+def test_a_diverged_node_is_named() -> None:
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, layers.Dense(8)(layers.Dense(8)(inputs)))
+    node, task = AwareNode("c", model), Task("c", "mse")
+    aware = build({"c": node}, {"c": ("c",)}, {"c": task}, recipe_of("qat", learning_rate=1e30))
+    x = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    aware.begin_stage("quantize", 1)
+    aware.calibrate({"c": x})
+    aware.train_batch("c", x, x)
+    with pytest.raises(CalibrationError, match=r"Node 'c'.*Lower the recipe's `learning_rate`"):
+        aware.calibrate({"c": x})
 
 
 def test_fixed_seams_are_exact_and_do_not_move() -> None:

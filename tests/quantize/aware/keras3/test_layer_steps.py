@@ -176,6 +176,31 @@ def test_the_nets_use_every_layer_of_the_table() -> None:
     assert {kind.__name__ for kind in LAYERS} - {kind.__name__ for kind in used} == unused
 
 
+@pytest.mark.parametrize(
+    ("layer", "bits"),
+    [
+        (conv(), [4]),
+        (conv(groups=2), [8]),
+        (layers.Conv2DTranspose(4, 3), [8]),
+        (layers.Dense(4), [8]),
+        (layers.DepthwiseConv2D(3, depth_multiplier=3, dilation_rate=2), [4]),
+        (layers.SeparableConv2D(4, 3), [4, 4]),
+    ],
+)
+def test_int4_kernels_are_those_that_are_stored_so(layer, bits: list[int]) -> None:
+    inputs = keras.Input((8, 8, 4))
+    aware = built(keras.Model(inputs, layer(inputs)), "int4")
+    assert [kernel.bits for kernel in aware._weights.kernels()] == bits
+
+
+@pytest.mark.parametrize(("settings", "bits"), [({}, 4), ({"depth_multiplier": 2}, 8)])
+def test_depthwise_kernels_of_odd_channels_in_int4(settings, bits: int) -> None:
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, layers.DepthwiseConv2D(3, **settings)(inputs))
+    (kernel,) = built(model, "int4")._weights.kernels()
+    assert kernel.bits == bits
+
+
 class Scale(layers.Layer):
     def build(self, shape):
         self.kernel = self.add_weight(shape=(shape[-1],), initializer="ones")

@@ -214,13 +214,6 @@ def test_centroids_are_trained_in_the_quantize_stage() -> None:
         assert np.equal.outer(other, other)[same].all()
 
 
-def test_int4_kernels_have_fifteen_codes_and_dense_ones_more() -> None:
-    aware = built(small_net(), "int4")
-    bits = [kernel.bits for kernel in aware._weights.kernels()]
-    assert sorted(set(bits)) == [4, 8]
-    assert bits.count(8) == 2  # the two dense layers
-
-
 def test_live_batch_norm_moves_its_statistics() -> None:
     models, batches = small_net(), data()
     aware = built(models, "prune", batch_norm="live")
