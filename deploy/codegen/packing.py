@@ -44,7 +44,7 @@ _CODE_BYTES = {
     "kt_packed_conv2d": 32,
     "kt_packed_conv2d_1x1": 32,
     "kt_packed_depthwise_conv2d": 32,
-    "kt_packed_fully_connected": 416,
+    "kt_packed_fully_connected": 512,
 }
 _UNPACK_BYTES = 256
 # Parameters of a packed layer beside those of the layer itself.

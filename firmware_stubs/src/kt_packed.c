@@ -22,8 +22,8 @@ typedef struct {
 
 static void kt_unpack_filters(const kt_packed_conv2d_t *packed, int32_t channel, int32_t count,
                               int32_t filter, int8_t *weights) {
-    const int8_t *table = packed->stride != 0 ? packed->table + channel * packed->stride
-                                              : packed->table;
+    const int8_t *table =
+        packed->stride != 0 ? packed->table + channel * packed->stride : packed->table;
     const uint8_t *row = packed->indices + (uint32_t)channel * packed->row_bytes;
     for (; count > 0; count--, row += packed->row_bytes, weights += filter) {
         packed->unpack(row, table, 0, filter, weights);
@@ -35,8 +35,8 @@ static void kt_unpack_filters(const kt_packed_conv2d_t *packed, int32_t channel,
 
 static void kt_unpack_taps(const kt_packed_conv2d_t *packed, int32_t channel, int32_t count,
                            int32_t taps, int8_t *weights) {
-    const int8_t *table = packed->stride != 0 ? packed->table + channel * packed->stride
-                                              : packed->table;
+    const int8_t *table =
+        packed->stride != 0 ? packed->table + channel * packed->stride : packed->table;
     const uint8_t *row = packed->indices + channel / 8 * packed->bits;
     for (; taps > 0; taps--, row += packed->row_bytes, weights += count) {
         packed->unpack(row, table, packed->stride, count, weights);
@@ -48,8 +48,8 @@ static const int8_t *kt_see_strip(kt_block_t *block, int32_t y, const int8_t *in
     const kt_conv2d_t *whole = block->whole;
     kt_conv2d_t *op = &block->op;
     const int32_t top = y * whole->stride_h - whole->pad_top, first = top > 0 ? top : 0;
-    const int32_t last = top + (op->out_h - 1) * whole->stride_h +
-                         (whole->kernel_h - 1) * whole->dilation_h;
+    const int32_t last =
+        top + (op->out_h - 1) * whole->stride_h + (whole->kernel_h - 1) * whole->dilation_h;
     const int32_t end = last < whole->in_h ? last + 1 : whole->in_h;
     op->pad_top = (uint16_t)(first - top);
     op->in_h = (uint16_t)(end - first);

@@ -7,8 +7,8 @@ static void kt_unpack_rows(const kt_packed_fully_connected_t *packed, int32_t ch
     const int32_t depth = (int32_t)packed->op->in_c;
     const uint8_t *row = packed->indices + (uint32_t)channel * packed->row_bytes;
     for (; count > 0; count--, channel++, row += packed->row_bytes, weights += depth) {
-        const int8_t *table = packed->stride != 0 ? packed->table + channel * packed->stride
-                                                  : packed->table;
+        const int8_t *table =
+            packed->stride != 0 ? packed->table + channel * packed->stride : packed->table;
         packed->unpack(row, table, 0, depth, weights);
     }
 }
@@ -39,7 +39,8 @@ void kt_packed_fully_connected(const kt_packed_fully_connected_t *packed, const 
     kt_fully_connected_t op = *whole;
     op.weights = weights;
     for (int32_t next = 0; next < whole->out_c; next += packed->block) {
-        const int32_t left = whole->out_c - next, count = left < packed->block ? left : packed->block;
+        const int32_t left = whole->out_c - next;
+        const int32_t count = left < packed->block ? left : packed->block;
         /* Kernels take four channels at a time: the last four may be computed a second time. */
         const int32_t channel = count < 4 && next >= 4 ? whole->out_c - 4 : next;
         const int32_t factors = whole->per_channel ? channel : 0;

@@ -122,7 +122,7 @@ def test_the_demos_tree(assert_equal_to_tflm):
     assert_equal_to_tflm(bundle, count=20, keep_seams=False)
 
 
-@pytest.mark.parametrize("precision", ["lut4", "lut2", "int4"])
+@pytest.mark.parametrize("precision", ["lut2", "int4"])
 def test_the_demos_tree_with_few_valued_weights(precision, assert_equal_to_tflm):
     bundle = demo_bundle(precision)
     packed, plain = (compile_bundle(bundle, pack_weights=one) for one in ("auto", "never"))

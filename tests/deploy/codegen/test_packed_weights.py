@@ -134,6 +134,7 @@ def test_the_networks_hold_every_kernel_and_every_form(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("isa", ["portable", "dsp"])
 def test_nothing_is_read_or_written_outside(
     isa, network, packed_networks, lone_bundle, write_program, stubs, run_compiler, tmp_path,

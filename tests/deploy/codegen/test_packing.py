@@ -9,7 +9,13 @@ import pytest
 from deploy.codegen import compile_bundle
 from deploy.codegen.blocks import BLOCK_BYTES, STRIP_BYTES, choose_blocks
 from deploy.codegen.lowering.op import int4_codes
-from deploy.codegen.packing import pack_weights, packed_code_bytes, unpacked
+from deploy.codegen.packing import (
+    Saving,
+    pack_weights,
+    packed_code_bytes,
+    unpacked,
+    worthwhile,
+)
 from deploy.models import load_models
 
 LAYER = {
@@ -181,6 +187,22 @@ def test_the_code_that_unpacks_is_counted_once():
     assert packed_code_bytes({"kt_conv2d", "kt_softmax"}) == 0
     both = packed_code_bytes(dense | {"kt_packed_conv2d", "kt_unpack_4"})
     assert packed_code_bytes(dense) < both < packed_code_bytes(dense) + 1_500
+
+
+def test_the_functions_that_save_the_most_are_chosen():
+    def layer(saved_bytes: int, *functions: str) -> Saving:
+        return Saving(frozenset(functions), saved_bytes)
+
+    dense, conv = "kt_packed_fully_connected", "kt_packed_conv2d"
+    large = layer(20_000, conv, "kt_unpack_2")
+    assert worthwhile([]) == frozenset()
+    assert worthwhile([layer(400, dense, "kt_unpack_2")]) == frozenset()
+    assert worthwhile([large, layer(100, dense, "kt_unpack_4")]) == {conv, "kt_unpack_2"}
+    # Each alone does not pay for its kernel, and both do.
+    small = [layer(400, dense, "kt_unpack_2"), layer(500, dense, "kt_unpack_2")]
+    assert worthwhile(small[:1]) == worthwhile(small[1:]) == frozenset()
+    assert worthwhile(small) == {dense, "kt_unpack_2"}
+    assert worthwhile([large, layer(-40, conv, "kt_unpack_4")]) == {conv, "kt_unpack_2"}
 
 
 @pytest.mark.parametrize(("model", "isa"), AS_BEFORE)
