@@ -101,6 +101,7 @@ def test_what_cmsis_nn_would_compute_wrongly_stays_int8(quantized_node):
     import keras
     from keras import layers
 
+    keras.utils.set_random_seed(1)
     inputs = keras.Input((8, 8, 3))
     x = layers.DepthwiseConv2D(3, depth_multiplier=2)(inputs)
     x = layers.DepthwiseConv2D(3, dilation_rate=2, padding="same")(x)
@@ -135,6 +136,7 @@ def test_other_weights_of_the_same_shapes_are_told(random_nodes):
 def test_a_channel_of_zeros_and_a_shared_bias(quantized_node):
     import keras
 
+    keras.utils.set_random_seed(1)
     inputs = keras.Input((6, 6, 4))
     first, second = (keras.layers.Conv2D(4, 3, padding="same") for _ in range(2))
     model = keras.Model(inputs, second(first(inputs)))
