@@ -14,7 +14,9 @@ Stage = Literal["prune", "cluster", "quantize"]
 
 @dataclass(frozen=True)
 class Pruning:
-    """Magnitude pruning: the least weights of every kernel become zero, by and by.
+    """Magnitude pruning: the least weights of the kernels become zero, by and by.
+
+    Kernels of one input channel, depthwise ones and a first one on grey images, are left whole.
 
     The share of zeros at step t of n follows the polynomial schedule of "To prune, or not to prune"
     (Zhu and Gupta, arXiv:1710.01878, section 3), with power 3: it rises from `initial_sparsity` to
