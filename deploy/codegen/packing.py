@@ -39,12 +39,12 @@ PACKING = frozenset(
 _MOST_BITS = 4
 _INT4 = (-8, 7)
 # What each function adds to an image, in bytes: the most of Cortex-M0+, M4, M33 and M55, GCC -O2.
-_CONVOLUTION_BYTES = 1088
+_CONVOLUTION_BYTES, _MOVING_BYTES = 1088, 96
 _CODE_BYTES = {
     "kt_packed_conv2d": 32,
     "kt_packed_conv2d_1x1": 32,
     "kt_packed_depthwise_conv2d": 32,
-    "kt_packed_fully_connected": 512,
+    "kt_packed_fully_connected": 416,
 }
 _UNPACK_BYTES = 256
 # Parameters of a packed layer beside those of the layer itself.
@@ -130,8 +130,9 @@ def packed_code_bytes(functions: Iterable[str]) -> int:
     called = set(functions)
     own = sum(_CODE_BYTES[name] for name in called & set(_CODE_BYTES))
     unpacking = sum(_UNPACK_BYTES for name in called if name.startswith("kt_unpack_"))
-    convolutions = called & (set(_CODE_BYTES) - {"kt_packed_fully_connected"})
-    return own + unpacking + (_CONVOLUTION_BYTES if convolutions else 0)
+    if called & (set(_CODE_BYTES) - {"kt_packed_fully_connected"}):
+        return own + unpacking + _CONVOLUTION_BYTES
+    return own + unpacking + (_MOVING_BYTES if own else 0)
 
 
 def worthwhile(layers: Iterable[Saving]) -> frozenset[str]:
