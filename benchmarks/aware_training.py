@@ -313,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--float-epochs", type=int, default=10, help="of the float trees")
     parser.add_argument("--form", action="append", help="only forms whose names begin so")
+    parser.add_argument("--skip", action="append", default=[], help="forms of exactly this name")
     parser.add_argument("--without-demo", action="store_true", help="the images alone")
     parser.add_argument("--limit", type=int, default=1000, help="test samples of a task, at most")
     parser.add_argument("--json", type=Path, help="write every outcome here")
@@ -320,7 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     forms = [
         form
         for form in FORMS
-        if not options.form or any(form.name.startswith(name) for name in options.form)
+        if form.name not in options.skip
+        and (not options.form or any(form.name.startswith(name) for name in options.form))
     ]
     problems: list[tuple[int, Callable[[], Problem]]] = []
     for seed in range(options.seeds):
