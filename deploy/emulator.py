@@ -38,7 +38,7 @@ from deploy.emulation.toolchain import ToolchainError
 from deploy.emulation.unicorn_core import UnicornCore
 
 if TYPE_CHECKING:
-    from deploy.codegen.program import CProgram
+    from deploy.codegen.compiled import CProgram
     from quantize.bundle import Bundle
 
 __all__ = [

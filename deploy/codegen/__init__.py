@@ -9,13 +9,8 @@ Example:
 """
 
 from deploy.codegen.compile_bundle import compile_bundle
-from deploy.codegen.program import (
-    CodegenError,
-    CProgram,
-    PlannedTensor,
-    StoredConstant,
-    TaskProgram,
-)
+from deploy.codegen.compiled import CProgram, PlannedTensor, StoredConstant, TaskProgram
+from deploy.codegen.program import CodegenError
 
 __all__ = [
     "CProgram",

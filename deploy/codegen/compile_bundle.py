@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from deploy.codegen.compiled import CProgram, TaskProgram
 from deploy.codegen.constants import ConstantStore
 from deploy.codegen.emit_data import data_header, data_source
 from deploy.codegen.emit_header import model_header, task_tables
@@ -15,7 +16,7 @@ from deploy.codegen.lowering.node import lower_node
 from deploy.codegen.names import CNames, c_names
 from deploy.codegen.packing import PACKING, packed_code_bytes, worthwhile
 from deploy.codegen.plan import Plan, make_plan
-from deploy.codegen.program import CodegenError, CProgram, TaskProgram
+from deploy.codegen.program import CodegenError
 from deploy.codegen.room import rooms
 from deploy.codegen.savings import savings
 from deploy.codegen.scratch import ISAS

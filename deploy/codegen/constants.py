@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from deploy.codegen.program import Constant, StoredConstant
+from deploy.codegen.compiled import StoredConstant
+from deploy.codegen.program import Constant
 
 __all__ = ["ConstantStore"]
 

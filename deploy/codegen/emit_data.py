@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deploy.codegen.program import StoredConstant
+from deploy.codegen.compiled import StoredConstant
 
 __all__ = ["data_header", "data_source"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from deploy.codegen.compiled import TaskProgram
 from deploy.codegen.names import CNames
 from deploy.codegen.plan import BUFFER_ALIGNMENT, Plan
-from deploy.codegen.program import TaskProgram
 from quantize.bundle import Bundle
 from quantize.tensor_spec import TensorSpec
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from deploy.codegen.compiled import TaskProgram
 from deploy.codegen.kernel_structs import STRUCTS, struct_bytes
 from deploy.codegen.names import CNames
 from deploy.codegen.plan import Plan
@@ -19,7 +20,6 @@ from deploy.codegen.program import (
     Operand,
     Scratch,
     Struct,
-    TaskProgram,
 )
 
 __all__ = ["Source", "model_source"]

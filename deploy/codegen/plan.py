@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from deploy.codegen.compiled import PlannedTensor
 from deploy.codegen.liveness import (
     Content,
     Key,
@@ -23,7 +24,7 @@ from deploy.codegen.liveness import (
     staged,
 )
 from deploy.codegen.placing import Block, place
-from deploy.codegen.program import CodegenError, NodeProgram, PlannedTensor
+from deploy.codegen.program import CodegenError, NodeProgram
 
 __all__ = ["ALIGNMENT", "BUFFER_ALIGNMENT", "Plan", "make_plan"]
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deploy.codegen.compiled import CProgram
 from deploy.codegen.kernel_structs import struct_bytes
 from deploy.codegen.packing import PACKING, Saving
-from deploy.codegen.program import Constant, CProgram, Field, Struct
+from deploy.codegen.program import Constant, Field, Struct
 
 __all__ = ["savings"]
 

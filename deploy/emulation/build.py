@@ -12,7 +12,7 @@ from deploy.emulation.toolchain import Toolchain, find_toolchain
 from deploy.firmware_sources import firmware_folder
 
 if TYPE_CHECKING:
-    from deploy.codegen.program import CProgram
+    from deploy.codegen.compiled import CProgram
 
 __all__ = ["Build", "build_image"]
 

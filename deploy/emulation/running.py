@@ -13,7 +13,7 @@ from deploy.emulation.elf_sections import LinkedImage
 from deploy.emulation.measurement import MeasuredOperator, MeasuredTask
 
 if TYPE_CHECKING:
-    from deploy.codegen.program import CProgram, TaskProgram
+    from deploy.codegen.compiled import CProgram, TaskProgram
 
 __all__ = ["GoldenMismatchError", "StepName", "run_task"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from deploy.codegen.program import CProgram, TaskProgram
+    from deploy.codegen.compiled import CProgram, TaskProgram
 
 __all__ = ["GoldenVectors", "selftest_data"]
 

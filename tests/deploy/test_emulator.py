@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from deploy.codegen.program import CProgram, TaskProgram
+from deploy.codegen.compiled import CProgram, TaskProgram
 from deploy.emulation.build import build_image
 from deploy.emulation.elf_sections import CodeRange, read_linked_image
 from deploy.emulation.machine_code import addresses_after_stack_moves, instruction_count
