@@ -145,6 +145,8 @@ def _in_int8(bundle: Bundle, found: Footprint, usage: Usage) -> Iterator[Step]:
     """int8 instead of a form that takes more: the code of its kernels, or memory to decode into."""
     for form in other_forms(bundle, found):
         costs = form_costs(bundle, found, form.int8)
+        if costs is None:
+            continue
         saved = costs.rom_bytes if usage.memory == "ROM" else costs.ram_bytes
         yield _step(usage, f"quantize {listed(form.nodes)} in int8, without {form.kind}", saved)
 

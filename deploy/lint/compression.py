@@ -1,7 +1,7 @@
 """Rules: lookup tables that cost more flash than they save, and weights that could be tables.
 
 TensorFlow Lite Micro unpacks such weights into its arena before each layer (TFLM_DECODE); the
-plain-C runtime reads packed weights where they lie.
+plain-C runtime unpacks a block of them at a time, where that saves flash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deploy.units import format_bytes
 from quantize.bundle import Bundle
 from quantize.precision.choice import LUT_BITS
 
-_IN_PLACE = "the plain-C runtime reads packed weights in place, without that code and RAM"
+_BY_BLOCKS = "the plain-C runtime unpacks a block of them at a time, with less code and RAM"
 
 
 def costly_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
@@ -30,6 +30,8 @@ def costly_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
     if form is None:
         return
     costs, names = form_costs(bundle, found, form.int8), form.nodes
+    if costs is None:
+        return
     if costs.rom_bytes + max(0, costs.ram_bytes) > 0:
         in_flash = costs.rom_bytes > 0
         yield Finding(
@@ -37,7 +39,7 @@ def costly_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
             names,
             f"the lookup tables of {listed(names)} {_saved(costs)}, the code that decodes them "
             f"takes {format_bytes(costs.code_bytes)}, and {_decoding(costs)}",
-            f'store {"it" if len(names) == 1 else "them"} as "int8" for this runtime; {_IN_PLACE}',
+            f'store {"it" if len(names) == 1 else "them"} as "int8" for this runtime; {_BY_BLOCKS}',
             "ROM" if in_flash else "RAM",
             costs.rom_bytes if in_flash else costs.ram_bytes,
             found.board.name,
@@ -45,7 +47,7 @@ def costly_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
         return
     for name, data in form.int8.items():
         alone = form_costs(bundle, found, {name: data})
-        if alone.stored_bytes > 0:
+        if alone is not None and alone.stored_bytes > 0:
             yield Finding(
                 "costly-compression",
                 (name,),
@@ -69,7 +71,7 @@ def possible_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
         return
     names = tuple(gaining)
     costs = form_costs(bundle, found, {name: form.data for name, form in gaining.items()})
-    if costs.rom_bytes <= max(0, -costs.ram_bytes):
+    if costs is None or costs.rom_bytes <= max(0, -costs.ram_bytes):
         return
     most = max(form.values for form in gaining.values())
     precision = min(

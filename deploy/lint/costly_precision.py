@@ -22,7 +22,7 @@ def costly_precision(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
         if form.kind not in _ADVICE:
             continue
         costs = form_costs(bundle, found, form.int8)
-        if costs.rom_bytes > 0:
+        if costs is not None and costs.rom_bytes > 0:
             names = listed(form.nodes)
             yield Finding(
                 "costly-precision",

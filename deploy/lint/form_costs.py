@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from deploy.footprint import Footprint, footprint
+from deploy.footprint.ram import RamError
 from deploy.lint.node_graph import graph_of
 from deploy.lint.stored_form import as_int8
 from quantize.bundle import Bundle
@@ -87,23 +88,28 @@ _FORMS: dict[str, tuple[Callable[[bytes], bool], Callable[[bytes], bytes]]] = {
 }
 
 
-def form_costs(bundle: Bundle, found: Footprint, forms: Mapping[str, bytes]) -> FormCosts:
+def form_costs(bundle: Bundle, found: Footprint, forms: Mapping[str, bytes]) -> FormCosts | None:
     """Compare a bundle with one in which some nodes have other flatbuffers.
 
     Args:
         bundle: The bundle.
         found: What it costs on a board.
         forms: By node its other flatbuffer, stripped like the node's own.
+
+    Returns:
+        The difference; None where a node's memory is known from a recording alone, as with an
+        operator that is not simulated: what was recorded does not hold for its other form.
     """
     stored = [(bundle.nodes[name].data, data) for name, data in forms.items()]
     nodes = dict(bundle.nodes)
     for name, data in forms.items():
         operators = tuple(sorted(graph_of(data).operator_names))
-        # What was recorded of the node does not hold for its other form.
         nodes[name] = replace(nodes[name], data=data, operators=operators, arena=None)
-    other = footprint(
-        replace(bundle, nodes=nodes), found.board, tuple(found.tasks), found.kernels, found.allocate
-    )
+    changed, tasks = replace(bundle, nodes=nodes), tuple(found.tasks)
+    try:
+        other = footprint(changed, found.board, tasks, found.kernels, found.allocate)
+    except RamError:
+        return None
     return FormCosts(
         stored_bytes=sum(stripped_bytes(one) - stripped_bytes(other) for one, other in stored),
         code_bytes=found.runtime.rom_bytes - other.runtime.rom_bytes,

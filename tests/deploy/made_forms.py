@@ -12,11 +12,12 @@ import numpy as np
 from deploy.lint.stored_form import with_lookup_tables
 from quantize.bundle import Bundle
 from quantize.flatbuffer import read_graph
+from quantize.interpreter import ArenaRecording
 from quantize.precision.editing import GraphEdit
 from quantize.strip import strip
-from quantize.wire.encoding import Vector
+from quantize.wire.encoding import Table, Vector
 from quantize.wire.lookup_table import DECODE
-from quantize.wire.schema import TENSOR_TYPES
+from quantize.wire.schema import BUILTIN_OPERATORS, TENSOR_TYPES
 
 _WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -29,6 +30,24 @@ def stored(bundle: Bundle, **forms: Callable[[bytes], bytes]) -> Bundle:
         operators = tuple(sorted(read_graph(data).operator_names))
         nodes[name] = replace(nodes[name], data=data, operators=operators, arena=None)
     return replace(bundle, nodes=nodes)
+
+
+def recorded(bundle: Bundle, name: str) -> Bundle:
+    """A bundle with an ELU behind a node: its memory is known from a recording alone."""
+    node = bundle.nodes[name]
+    graph, number = GraphEdit.open(node.data), BUILTIN_OPERATORS.index("ELU")
+    codes = {"deprecatedBuiltinCode": number, "builtinCode": number, "version": 1}
+    graph.codes.append(Table("OperatorCode", codes))
+    before = graph.outputs[0]
+    graph.tensors.append(graph.tensors[before].replace(buffer=0))
+    graph.outputs = [len(graph.tensors) - 1]
+    fields = {"inputs": Vector.of("i32", [before]), "outputs": Vector.of("i32", graph.outputs)}
+    graph.operators.append(Table("Operator", {"opcodeIndex": len(graph.codes) - 1, **fields}))
+    data = graph.encode()
+    arena = ArenaRecording(9_999, 4_096, 9_999, 112, len(graph.tensors), 2, "0.dev20261023")
+    operators = tuple(sorted({*node.operators, "ELU"}))
+    longer = replace(node, data=data, operators=operators, arena=arena)
+    return replace(bundle, nodes={**bundle.nodes, name: longer})
 
 
 def _weights(graph: GraphEdit, names: tuple[str, ...] = _WEIGHTS) -> list[int]:

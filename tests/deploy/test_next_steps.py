@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from made_forms import stored, with_int4, with_tables
+from made_forms import recorded, stored, with_int4, with_tables
 
 from deploy.board import load_board
 from deploy.budget import Check, check
@@ -49,6 +49,14 @@ def test_int8_is_tried_where_another_form_takes_more(device_bundle, name, form, 
     (saved,) = [step.saved_bytes for step in steps if step.text == told]
     other = stored(device_bundle, **{name: strip})
     assert saved == rom_of(bundle) - rom_of(other) > 0
+
+
+@pytest.mark.parametrize(("name", "form"), [("digit", with_tables), ("trunk", with_int4)])
+def test_int8_is_no_step_where_a_recording_alone_is_known(device_bundle, name, form):
+    bundle = recorded(stored(device_bundle, **{name: form}), name)
+    verdict = check(bundle, [Check("c", NANO, ("digit",), 1, None)]).verdicts[0]
+    assert verdict.next_steps
+    assert not any("in int8" in step.text for step in verdict.next_steps)
 
 
 def rom_of(bundle):

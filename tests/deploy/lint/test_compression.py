@@ -1,7 +1,7 @@
 """Lookup tables that cost more than they save, and weights that could be tables."""
 
 import pytest
-from made_forms import few_valued, with_tables, with_wide_tables
+from made_forms import few_valued, recorded, with_tables, with_wide_tables
 
 from deploy.board import load_board
 from deploy.footprint import footprint
@@ -56,7 +56,7 @@ def test_a_small_node_saves_less_than_the_decoder_takes(dense_of, bundle_of, fin
     assert freed_bytes(bundle, found, ("TFLM_DECODE",)) == finding.saved_bytes + saved
     assert finding.text.startswith(f"the lookup tables of digit save {saved:,} B, the code that ")
     assert finding.text.endswith(f"decoding takes {(ram - plain_ram) / 1024:.1f} KiB of RAM")
-    assert "the plain-C runtime reads packed weights in place" in finding.advice
+    assert "the plain-C runtime unpacks a block of them at a time" in finding.advice
     assert findings_of(bundle, "possible-compression") == []
 
 
@@ -112,3 +112,14 @@ def test_one_node_that_grows_by_its_tables(network_of, dense_of, bundle_of, find
     assert finding.where == ("digit",)
     assert finding.saved_bytes == len(strip(grown)) - len(strip(decoded(grown))) > 0
     assert "larger with lookup tables than without" in finding.text
+
+
+@pytest.mark.parametrize("form", [with_tables, few_valued])
+def test_a_node_known_from_a_recording_alone_has_no_finding(
+    form, network_of, bundle_of, findings_of
+):
+    """What was recorded of a node says nothing of the same node in another form."""
+    bundle = recorded(bundle_of({"trunk": form(network_of(64))}), "trunk")
+    assert "recorded" in footprint(bundle, NANO).nodes["trunk"].arena.basis
+    assert findings_of(bundle, "costly-compression") == []
+    assert findings_of(bundle, "possible-compression") == []
