@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from quantize.bundle import Bundle, Node, Score
+from quantize.bundle import Bundle, Score
 from quantize.interpreter import NodeInterpreter, open_interpreter
 from quantize.noise import Noise
 from quantize.scoring import Scoring, scoring_of
@@ -61,6 +61,30 @@ def fidelity(
     return {walk.task: walk.score(interpreters, batch_size) for walk in walks}
 
 
+def check_data(tree: Any, data: Mapping[str, Any]) -> None:
+    """Check samples and labels as `fidelity` takes them, before a bundle is made.
+
+    Args:
+        tree: The tree.
+        data: (x, y) by task of the tree. Auxiliary tasks are passed over.
+
+    Raises:
+        ValueError: Samples or labels do not fit their task.
+    """
+    for name, given in data.items():
+        task = tree.tasks[name]
+        if task.auxiliary:
+            continue
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise ValueError(
+                f"`data['{name}']`: must be a pair of arrays (x, y); got {type(given).__name__}. "
+                "Read a dataset into two arrays."
+            )
+        trunk, last = (tree.nodes[tree.paths[name][place]] for place in (0, -1))
+        x = checked_samples(name, given[0], tuple(trunk.inputs[0].shape[1:]))
+        read_labels(name, task, checked_labels(name, given[1], len(x)), last.outputs[0].shape[1:])
+
+
 def _shipped(tree: Any, bundle: Bundle, data: Mapping[str, Any]) -> list[str]:
     """Return the tasks of `data` that the bundle ships."""
     for name in data:
@@ -95,15 +119,12 @@ class _Walk:
         self._model = tree[task]
         self._float_nodes = {name: tree.nodes[name] for name in self.path}
         nodes = bundle.path_nodes(task)
-        self._x = checked_samples(task, x, nodes[0])
+        self._x = checked_samples(task, x, nodes[0].input.shape[1:])
         self._output = nodes[-1].output
         labels = checked_labels(task, y, len(self._x))
-        output_shape = self._output.shape[1:]
-        self._scoring: Scoring = scoring_of(tree.tasks[task], labels, output_shape)
-        try:
-            self._labels = self._scoring.labels(labels.astype(np.float64), output_shape)
-        except ValueError as error:
-            raise ValueError(f"`data['{task}']`: {error}") from error
+        self._scoring, self._labels = read_labels(
+            task, tree.tasks[task], labels, self._output.shape[1:]
+        )
 
     def score(self, interpreters: Mapping[str, NodeInterpreter], batch_size: int) -> Score:
         """Run all samples in batches and return what was counted."""
@@ -162,12 +183,12 @@ def _predict(model: Any, x: np.ndarray) -> np.ndarray:
     return np.asarray(model(x, training=False), np.float64)
 
 
-def checked_samples(task: str, x: Any, trunk: Node) -> np.ndarray:
+def checked_samples(task: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Return a task's samples as an array; raise a ValueError where they do not fit the trunk."""
     x = np.asarray(x)
-    if x.shape[1:] != trunk.input.shape[1:] or not len(x):
+    if x.shape[1:] != shape or not len(x):
         raise ValueError(
-            f"`data['{task}']`: samples must have the shape (n, *{trunk.input.shape[1:]}) of the "
+            f"`data['{task}']`: samples must have the shape (n, *{shape}) of the "
             f"trunk's input, with n at least 1; got {x.shape}. Reshape them."
         )
     if not np.isfinite(x).all():
@@ -191,6 +212,21 @@ def checked_labels(task: str, y: Any, samples: int) -> np.ndarray:
             f"{len(y) if y.ndim else 'a single number'}. Cut both to one length."
         )
     return y
+
+
+def read_labels(
+    name: str, task: Any, y: np.ndarray, output_shape: tuple[int, ...]
+) -> tuple[Scoring, np.ndarray]:
+    """Return how a task is judged, and its labels as float64, NaN where one is missing.
+
+    Raises:
+        ValueError: The labels do not fit the task's output.
+    """
+    scoring = scoring_of(task, y, output_shape)
+    try:
+        return scoring, scoring.labels(y.astype(np.float64), output_shape)
+    except ValueError as error:
+        raise ValueError(f"`data['{name}']`: {error}") from error
 
 
 def _rounded(value: float) -> float:

@@ -24,7 +24,7 @@ from quantize.conversion.freezing import freeze
 from quantize.conversion.kept_nodes import kept_nodes
 from quantize.conversion.refusal import check_layers
 from quantize.convert import Converter
-from quantize.fidelity import fidelity
+from quantize.fidelity import check_data, fidelity
 from quantize.precision.choice import node_precisions
 from quantize.rom.budget import RomModel, rom_budget
 from quantize.rom.meeting import free_nodes, meet_budget
@@ -185,6 +185,7 @@ def _check_arguments(
                 f"{{'{next(iter(paths))}': ...}}."
             )
         check_task_names(given, tree.tasks, argument)
+    check_data(tree, evaluation or {})
     shape = tree.nodes[tree.trunk_name].inputs[0].shape[1:]
     return choose_samples(samples, list(paths), shape, sample_limit)
 

@@ -150,6 +150,7 @@ def quantized(
         RomBudgetError: The budget cannot be met.
     """
     from quantize.bundle import Bundle
+    from quantize.fidelity import check_data
     from quantize.post_training import quantize
     from quantize.rom.budget import RomBudgetError
 
@@ -159,6 +160,7 @@ def quantized(
         calibration, tests = tree_options.read_folder(tree, normalization, arguments, say)
         decide = tests
         if wish is not None:
+            check_data(tree, tests)
             decide = tree_options.read_training_folder(
                 tree, normalization, arguments, arguments.test_limit
             )

@@ -204,10 +204,12 @@ def trained(
     """
     from quantize.aware_training import tune
     from quantize.bundle import Bundle
+    from quantize.fidelity import check_data
 
     with as_usage_error(ValueError, OSError):
         base = Bundle.load(arguments.base) if arguments.base else None
         calibration, tests = tree_options.read_folder(tree, normalization, arguments, say)
+        check_data(tree, tests)
         training, validation = divided(tree, normalization, arguments, say)
         say(f"Tuning by the recipe '{arguments.recipe}'")
         tuned = tune(

@@ -14,9 +14,8 @@ import numpy as np
 
 from quantize.bundle import Bundle
 from quantize.calibration import run_float
-from quantize.fidelity import checked_labels, checked_samples
+from quantize.fidelity import checked_labels, checked_samples, read_labels
 from quantize.interpreter import open_interpreter
-from quantize.scoring import scoring_of
 
 if TYPE_CHECKING:
     from keras_tree import Tree
@@ -122,11 +121,11 @@ class _TaskMeter:
         self._power = max(float(np.square(self._expected).mean()), np.finfo(np.float64).tiny)
         self._labelled: _Chain | None = None
         if labelled is not None:
-            x = checked_samples(task, labelled[0], path[0])
+            x = checked_samples(task, labelled[0], path[0].input.shape[1:])
             y = checked_labels(task, labelled[1], len(x))
-            output_shape = path[-1].output.shape[1:]
-            self._scoring = scoring_of(tree.tasks[task], y, output_shape)
-            self._labels = self._scoring.labels(y.astype(np.float64), output_shape)
+            self._scoring, self._labels = read_labels(
+                task, tree.tasks[task], y, path[-1].output.shape[1:]
+            )
             if not np.isnan(self._labels).all():
                 self._labelled = _Chain(np.asarray(x, np.float32), reference, task)
 

@@ -177,6 +177,22 @@ def test_wrong_usage_ends_with_2_before_any_training(
     assert (tmp_path / "there.keras").read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("more", [("tune",), ("quantize", "--rom", "1 KiB")])
+def test_labels_of_test_data_are_checked_before_any_work(folder, tmp_path, capsys, more):
+    (tmp_path / "data").mkdir()
+    for task in ("place", "angle"):
+        with np.load(folder / "data" / f"{task}.npz") as arrays:
+            changed = dict(arrays) | {"y_test": arrays["y_test"] + 50}
+        np.savez(tmp_path / "data" / f"{task}.npz", **changed)
+    wanted = [more[0], *command(folder, tmp_path / "bundle")[1:], *more[1:]]
+    wanted[wanted.index(str(folder / "data"))] = str(tmp_path / "data")
+    assert main(wanted) == 2
+    told = capsys.readouterr()
+    assert "class indices of 0 to 3" in told.err
+    assert "calibrating" not in told.out
+    assert not (tmp_path / "bundle").exists()
+
+
 def recipe(*more):
     return wanted_recipe(parse_arguments(["tune", "t", "--samples", "s", "--out", "o", *more]))
 
