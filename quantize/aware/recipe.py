@@ -6,7 +6,9 @@ Values only. Here stands no training; both backends (`keras3/`, `tfmot/`) take t
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Literal
 
 Stage = Literal["prune", "cluster", "quantize"]
@@ -118,6 +120,13 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind in (("pruning", Pruning), ("clustering", Clustering)):
+            given = getattr(self, name)
+            if given is not None and not isinstance(given, kind):
+                raise ValueError(
+                    f"`{name}` must be a {kind.__name__} or None, received {given!r}. Write such "
+                    f"as `{name}={kind.__name__}()`."
+                )
         if not self.stages:
             raise ValueError(
                 "a recipe must prune, cluster or quantize, received none of them. Leave `quantize` "
@@ -130,13 +139,18 @@ class Recipe:
                 "`weight_bits=4` must go with `quantize=True` and no clustering: 16 values are the "
                 "int4 grid already. Leave out `clustering`, or `weight_bits`."
             )
-        for name, least in (("epochs", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            number = getattr(self, name)
+            if not isinstance(number, Integral) or number < least:
                 raise ValueError(
-                    f"`{name}` must be at least {least}, received {getattr(self, name)}."
+                    f"`{name}` must be a whole number, at least {least}, received {number!r}. "
+                    f"Leave it out for {getattr(type(self), name)}."
                 )
-        if not self.learning_rate > 0:
-            raise ValueError(f"`learning_rate` must be above 0, received {self.learning_rate}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"`learning_rate` must be above 0 and finite, received {self.learning_rate}. "
+                "Leave it out for 1e-4."
+            )
         if self.batch_norm not in ("frozen", "live"):
             raise ValueError(
                 f"`batch_norm` must be 'frozen' or 'live', received {self.batch_norm!r}."
@@ -191,4 +205,9 @@ def recipe_of(recipe: Recipe | str, **changes: object) -> Recipe:
                 f"{advice}"
             )
         recipe = RECIPES[recipe]
+    if not isinstance(recipe, Recipe):
+        raise ValueError(
+            f"`recipe` must be a Recipe or one of {', '.join(RECIPES)}; received {recipe!r}. "
+            "Write such as `Recipe(epochs=8)`."
+        )
     return replace(recipe, **changes)  # type: ignore[arg-type]
