@@ -14,6 +14,7 @@ from deploy.comparison.baseline import Baseline, BaselineCheck
 from deploy.footprint import Footprint, footprint
 from deploy.footprint.cores import CoreError
 from deploy.footprint.image import ImageError, read_image, refuse_other_machine
+from deploy.footprint.latency import untimed_nodes
 from deploy.footprint.ram import RamError
 from deploy.footprint.rom import RomError
 from deploy.lint import lint
@@ -106,7 +107,7 @@ def judge(bundle: Bundle, one: Check, earlier: BaselineCheck | None = None) -> V
         # Steps are tried with estimates, and times are of another runtime.
         notes = (run_note(measurement), *notes)
         return Verdict(one, bundle, found, rom, ram, None, (), notes, earlier)
-    time = _timing(one, found, earlier)
+    time = _timing(bundle, one, found, earlier)
     # Steps are tried with estimates, which say nothing of an image's bytes.
     tried_rom = replace(rom, parts=()) if one.image is not None else rom
     within = rom.fits and ram.fits and (time is None or time.fits)
@@ -200,14 +201,19 @@ def _allowed(one: Check, quantity: str, whole: float | None) -> int | None:
     return int(one.allow_growth[quantity].of(whole))
 
 
-def _timing(one: Check, found: Footprint, earlier: BaselineCheck | None) -> Timing | None:
+def _timing(
+    bundle: Bundle, one: Check, found: Footprint, earlier: BaselineCheck | None
+) -> Timing | None:
     """The time of the slowest task; None where it is not known."""
     slowest = found.slowest_task
     if slowest is None or slowest.latency is None:
         if one.latency_limit_us is not None:
+            nodes = {name: bundle.nodes[name] for name in found.nodes}
+            names = untimed_nodes(nodes, one.board, found.kernels)
+            of = f"the precision of {', '.join(names)}" if names else one.board.core
             raise BudgetError(
                 f"Check '{one.name}': a limit on latency needs published measurements to hold it "
-                f"against, and there are none for {one.board.core} with {found.kernels} kernels. "
+                f"against, and there are none for {of} with {found.kernels} kernels. "
                 "Leave `latency` out of this check, and measure on the device."
             )
         return None

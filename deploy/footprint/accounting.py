@@ -17,7 +17,7 @@ from deploy.footprint.footprint import Footprint, NodeFootprint, TaskFootprint
 from deploy.footprint.kernel_limits import running_kernels
 from deploy.footprint.latency import latency
 from deploy.footprint.latency_instructions import instructions
-from deploy.footprint.notes import core_notes, node_notes
+from deploy.footprint.notes import core_notes, node_notes, time_notes
 from deploy.footprint.outside import STACK_ERROR_PERCENT, outside_arena_bytes
 from deploy.footprint.ram import NodeRam, node_ram, recorded_arena_bytes
 from deploy.footprint.registrations import registered_operators, split_form
@@ -88,7 +88,12 @@ def footprint(
         separate_model_bytes=sum(path.model_rom_bytes for path in paths.values()),
         rom_error_percent=_rom_error(runtime, model_bytes),
         ram_error_percent=_ram_error(rams, runtime, parts),
-        notes=(*core_notes(board, runtime), *kernel_notes, *node_notes(nodes, rams)),
+        notes=(
+            *core_notes(board, runtime),
+            *kernel_notes,
+            *time_notes(nodes, board, kernels),
+            *node_notes(nodes, rams),
+        ),
         allocate=allocate,
         all_paths_arena_bytes=together.minimum_bytes + copy_bytes,
         one_path_arena_bytes=max(path.arena_bytes for path in paths.values()),

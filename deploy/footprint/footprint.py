@@ -131,11 +131,18 @@ class Footprint:
 
     @property
     def slowest_task(self) -> TaskFootprint | None:
-        """The task whose path takes longest; None where no time is known."""
-        known = [task for task in self.tasks.values() if task.latency is not None]
-        return max(
-            known, key=lambda task: task.latency.microseconds if task.latency else 0.0, default=None
-        )
+        """The task whose path takes longest; None where the time of one is not known."""
+        times = {
+            name: task.latency.microseconds for name, task in self.tasks.items() if task.latency
+        }
+        if not times or len(times) < len(self.tasks):
+            return None
+        return self.tasks[max(times, key=lambda name: times[name])]
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the time of any task is known."""
+        return any(task.latency is not None for task in self.tasks.values())
 
     @property
     def saved_bytes(self) -> int:

@@ -100,6 +100,17 @@ def latency(nodes: Mapping[str, Node], board: Board, kernels: str) -> Latency | 
     )
 
 
+def untimed_nodes(nodes: Mapping[str, Node], board: Board, kernels: str) -> tuple[str, ...]:
+    """Return the nodes whose kernels were not counted, on a board that int8 nodes have a time on.
+
+    Arguments and errors are those of `latency`.
+    """
+    build = counted_build(board.core, kernels)
+    if build is None or _published(board, kernels) is None:
+        return ()
+    return tuple(name for name, node in nodes.items() if node_costs({name: node}, build) is None)
+
+
 def _published(board: Board, kernels: str) -> dict[str, Any] | None:
     """What published rows give: of the same chip at the same clock, else of the same core."""
     entries = [

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from deploy.board import Board
 from deploy.footprint.cores import measured_core
+from deploy.footprint.latency import untimed_nodes
 from deploy.footprint.ram import NodeRam, recorded_arena_bytes, simulated_reference_bytes
 from deploy.footprint.rom import RuntimeRom
 from quantize.bundle import Node
@@ -32,6 +33,17 @@ def core_notes(board: Board, runtime: RuntimeRom) -> list[str]:
             "copied, in RAM"
         )
     return [*notes, *runtime.notes]
+
+
+def time_notes(nodes: Mapping[str, Node], board: Board, kernels: str) -> list[str]:
+    """Return why there is no time where a board has one for int8 nodes."""
+    names = untimed_nodes(nodes, board, kernels)
+    if not names:
+        return []
+    return [
+        f"no time of what runs {', '.join(names)}: no kernels of int4 weights or int16 activations "
+        "were counted"
+    ]
 
 
 def node_notes(nodes: Mapping[str, Node], rams: Mapping[str, NodeRam]) -> list[str]:

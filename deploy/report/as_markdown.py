@@ -185,7 +185,7 @@ def _nodes(shown: Verdict) -> Iterator[str]:
 
 def _tasks(shown: Verdict) -> Iterator[str]:
     found, board = shown.footprint, shown.check.board.name
-    time = [f"time {board}"] if found.slowest_task is not None else []
+    time = [f"time {board}"] if found.has_times else []
     head = ["task", "path", "bytes", "share", f"arena {board}", *time]
     rows = [[*head, "metric", "float", "int8", "agreement"]]
     for task in found.tasks.values():

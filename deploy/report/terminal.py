@@ -274,7 +274,7 @@ def _node_rows(shown: Verdict) -> Rows:
 def _task_rows(shown: Verdict) -> Rows:
     """Bytes of the path, the task's share of the model, arena, time and accuracies of each task."""
     found = shown.footprint
-    time = ("time",) if found.slowest_task is not None else ()
+    time = ("time",) if found.has_times else ()
     rows: Rows = [("task", "bytes", "share", "arena", *time, "metric", "float", "int8", "path")]
     for task in found.tasks.values():
         rows.append(

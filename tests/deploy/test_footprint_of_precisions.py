@@ -4,6 +4,7 @@ import pytest
 from made_forms import stored, with_int4, with_int16, with_tables
 
 from deploy.board import load_board
+from deploy.budget import BudgetError, Check, check
 from deploy.footprint import Footprint, footprint, node_arena
 from deploy.footprint.cores import CoreError
 from deploy.footprint.ram import recorded_arena_bytes, simulated_reference_bytes
@@ -73,7 +74,26 @@ def test_a_compiler_s_error_is_a_note(device_bundle) -> None:
     bundle = stored(device_bundle, trunk=with_int4)
     vector = footprint(bundle, load_board("corstone-300-fvp"))
     assert any("came out wrong on an emulated vector unit" in note for note in vector.notes)
-    assert footprint(bundle, NANO).notes == ()
+    assert not any("vector unit" in note for note in footprint(bundle, NANO).notes)
+
+
+@pytest.mark.parametrize(("name", "form"), [("trunk", with_int4), ("digit", with_int16)])
+def test_a_task_without_a_time_leaves_none_the_slowest(device_bundle, name, form) -> None:
+    """It may be the slowest one, so that no limit is met; what the note says."""
+    bundle = stored(device_bundle, **{name: form})
+    found = footprint(bundle, NANO)
+    assert (found.slowest_task, found.has_times) == (None, name == "digit")
+    assert [note for note in found.notes if note.startswith(f"no time of what runs {name}: ")]
+    assert check(bundle, [Check("nano", NANO)]).verdicts[0].time is None
+    with pytest.raises(BudgetError, match=f"none for the precision of {name} with cmsis-nn-int8"):
+        check(bundle, [Check("nano", NANO, latency_limit_us=1e6)])
+
+
+def test_int8_nodes_have_a_time_or_a_core_that_has_none(device_bundle) -> None:
+    assert footprint(device_bundle, NANO).slowest_task is not None
+    wide = stored(device_bundle, digit=with_int16)
+    pico = footprint(wide, load_board("pico"))
+    assert (pico.has_times, [note for note in pico.notes if "no time" in note]) == (False, [])
 
 
 def with_narrow_biases(data: bytes) -> bytes:

@@ -215,7 +215,7 @@ def _nodes(verdict: Verdict) -> Markup:
 
 
 def _tasks(verdict: Verdict) -> Markup:
-    has_time = any(task.latency is not None for task in verdict.footprint.tasks.values())
+    has_time = verdict.footprint.has_times
     rows = []
     for task in verdict.footprint.tasks.values():
         score = verdict.bundle.tasks[task.name].score
