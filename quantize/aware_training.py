@@ -113,7 +113,8 @@ def tune(
         validation: Likewise, to compare on; data that the tree was not trained on.
         recipe: A recipe, or a name of `quantize.aware.recipe.RECIPES`.
         nodes: Names of the nodes to train; None for all that are shipped and not frozen.
-        base: An earlier bundle of the tree. Its nodes that are not trained stay byte for byte.
+        base: An earlier bundle of the tree. Its nodes that are not trained stay byte for byte, as
+            long as the tree's are what they were made of; a warning names those that are not.
         backend: "keras" for this project's own layers, "tfmot" for tensorflow-model-optimization,
             or a function as `quantize.aware.backend.Build` describes it.
         precision: As for `quantize`; None for the recipe's for the trained nodes and "int8" for the

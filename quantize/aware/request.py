@@ -83,6 +83,11 @@ def check_request(
         ValueError: Something is unknown, missing, empty, or does not fit the tree.
     """
     paths = _shipped_paths(tree)
+    if base is not None and not hasattr(base, "nodes"):
+        raise ValueError(
+            f"`base` must be a Bundle, received {type(base).__name__}. Read one with "
+            "`Bundle.load(folder)`."
+        )
     trained = _trained_nodes(tree, paths, nodes)
     tasks = tuple(task for task, path in paths.items() if set(path) & set(trained))
     training = _labelled(tree, "data", data, paths, tasks)
@@ -106,12 +111,12 @@ def build_of(backend: str | Build) -> Callable[[], Build]:
         ValueError: There is no such backend.
         AwareTrainingError: What it needs is not installed.
     """
-    if not isinstance(backend, str):
+    if callable(backend):
         return lambda: backend
     if backend not in BACKENDS:
         raise ValueError(
             f"`backend` must be one of {', '.join(BACKENDS)}, received {backend!r}. "
-            f"{_near(backend, BACKENDS, 'They are')}"
+            f"{_near(str(backend), BACKENDS, 'They are')}"
         )
     if backend == "tfmot" and not importlib.util.find_spec("tensorflow_model_optimization"):
         raise AwareTrainingError(
@@ -163,7 +168,7 @@ def _trained_nodes(
         if node not in shipped:
             raise ValueError(
                 f"`nodes` must name nodes that the tree ships, received '{node}'. "
-                f"{_near(node, shipped, 'It ships')}"
+                f"{_near(str(node), shipped, 'It ships')}"
             )
         if node not in can:
             raise ValueError(

@@ -38,6 +38,11 @@ def node_precisions(precision: str | Mapping[str, str], nodes: Iterable[str]) ->
         ValueError: A node or a precision is unknown.
     """
     known = list(nodes)
+    if not isinstance(precision, str | Mapping):
+        raise ValueError(
+            f"`precision` must be a name or names by node, received {type(precision).__name__}. "
+            f"The names are {', '.join(PRECISIONS)}."
+        )
     given = dict.fromkeys(known, precision) if isinstance(precision, str) else dict(precision)
     for node, name in given.items():
         if node not in known:
@@ -45,7 +50,7 @@ def node_precisions(precision: str | Mapping[str, str], nodes: Iterable[str]) ->
                 f"`precision` must be by node of the tree, received '{node}'. "
                 f"{_near(node, known, 'The tree ships')}"
             )
-        if name not in PRECISIONS:
+        if name not in list(PRECISIONS):
             raise ValueError(
                 f"`precision` of '{node}' must be one of {', '.join(PRECISIONS)}, received "
                 f"{name!r}. {_near(str(name), list(PRECISIONS), 'They are')}"

@@ -346,6 +346,10 @@ REFUSED = {
     "no node": (lambda t, v: {"nodes": []}, "`nodes` must name at least one node"),
     "recipe": (lambda t, v: {"recipe": "qatt"}, "`recipe` must be .* Did you mean 'qat'[?]"),
     "backend": (lambda t, v: {"backend": "tfmott"}, "`backend` must be .* Did you mean 'tfmot'[?]"),
+    "no backend": (lambda t, v: {"backend": None}, "`backend` must be one of keras, tfmot"),
+    "no name of a node": (lambda t, v: {"nodes": [3]}, "`nodes` must name nodes that the tree"),
+    "base": (lambda t, v: {"base": "bundle"}, "`base` must be a Bundle, received str"),
+    "no precision": (lambda t, v: {"precision": 4}, "`precision` must be a name or names by node"),
     "precision": (
         lambda t, v: {"precision": {"odd": "int3"}},
         "`precision` of 'odd' must be one of int8, int4",

@@ -225,6 +225,8 @@ def test_an_unknown_precision_is_refused_before_any_work(tree, samples):
         quantize(tree, given, precision={"digit": "int5"})
     with pytest.raises(ValueError, match=r"by node of the tree, received 'digits'.*'digit'"):
         quantize(tree, given, precision={"digits": "int4"})
+    with pytest.raises(ValueError, match=r"`precision` must be a name or names by node, .* list"):
+        quantize(tree, given, precision=["int4"])
 
 
 def test_a_base_without_one_range_at_a_seam_is_refused(bundle, tree, samples):
