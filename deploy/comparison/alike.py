@@ -20,6 +20,7 @@ from deploy.comparison.comparand import (
     NodeFacts,
     TaskFacts,
 )
+from deploy.footprint.registrations import split_form
 
 
 @dataclass(frozen=True)
@@ -127,5 +128,6 @@ def _of_checks(
         for check in known.values()
         for name, size in check.node_bytes.items()
     }
-    operators = frozenset(name for check in known.values() for name in check.operator_bytes)
+    linked = (name for check in known.values() for name in check.operator_bytes)
+    operators = frozenset(split_form(name)[0] for name in linked)
     return Side(nodes, operators or None, checks, has_unlike_nodes=bool(unlike))

@@ -36,6 +36,7 @@ class Change:
         unit: "bytes", "us" or "macs".
         has_same_content: Whether the bytes behind the figure are equal; None where only the figure
             is known.
+        precisions: The forms that a node is stored in, before and now; None where one is not known.
     """
 
     name: str
@@ -43,11 +44,17 @@ class Change:
     new: float | None
     unit: str = "bytes"
     has_same_content: bool | None = None
+    precisions: tuple[str, str] | None = None
 
     @property
     def delta(self) -> float:
         """New less old, a side that is missing counted as 0."""
         return (self.new or 0) - (self.old or 0)
+
+    @property
+    def has_other_precision(self) -> bool:
+        """Whether a node is known to be stored in another form than before."""
+        return self.precisions is not None and self.precisions[0] != self.precisions[1]
 
     @property
     def percent(self) -> float | None:

@@ -37,12 +37,14 @@ class NodeFacts:
         sha256: Hex digest of the flatbuffer; None where only its size is known.
         macs: Multiply-accumulates of one inference, or None.
         operators: Distinct operator names, or None.
+        precision: The form that it is stored in, or None.
     """
 
     rom_bytes: int
     sha256: str | None = None
     macs: int | None = None
     operators: tuple[str, ...] | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _figures(name: str, found: Footprint) -> BaselineCheck:
 
 def _facts(bundle: Bundle) -> BundleFacts:
     nodes = {
-        name: NodeFacts(node.rom_bytes, node.sha256, node.macs, node.operators)
+        name: NodeFacts(node.rom_bytes, node.sha256, node.macs, node.operators, node.precision)
         for name, node in bundle.nodes.items()
     }
     tasks = {
@@ -270,6 +272,8 @@ def _reported_node(node: Mapping[str, Any], place: str) -> NodeFacts:
         name_of(node, "sha256", place),
         count_of(node, "macs", place),
         tuple(operators),
+        # A report names no precision where all nodes are int8.
+        name_of({"precision": "int8", **node}, "precision", place),
     )
 
 

@@ -22,6 +22,7 @@ from deploy.comparison.change import (
     TaskChange,
 )
 from deploy.comparison.comparand import Comparand, Contract, NodeFacts, TaskFacts
+from deploy.footprint.registrations import split_form
 from deploy.units import Allowance
 
 __all__ = ["Difference", "DifferenceError", "compare"]
@@ -124,11 +125,13 @@ def _nodes(old: Mapping[str, NodeFacts], new: Mapping[str, NodeFacts]) -> tuple[
     changes = []
     for name in _union(old, new):
         before, now = old.get(name), new.get(name)
-        is_same = None
+        is_same, precisions = None, None
         if before is not None and now is not None and before.sha256 and now.sha256:
             is_same = before.sha256 == now.sha256
+        if before is not None and now is not None and before.precision and now.precision:
+            precisions = (before.precision, now.precision)
         change = _figure(name, "rom_bytes", before, now)
-        changes.append(replace(change, has_same_content=is_same))
+        changes.append(replace(change, has_same_content=is_same, precisions=precisions))
     return tuple(sorted(changes, key=lambda one: (-abs(one.delta), one.word == "same", one.name)))
 
 
@@ -180,11 +183,14 @@ def _operators(old: Side, new: Side) -> tuple[OperatorChange, ...]:
 
 
 def _rom_of(operator: str, side: Side) -> dict[str, int]:
-    return {
-        name: check.operator_bytes[operator]
+    """By board or check the code of an operator, in all the forms that it is linked in."""
+    forms = {
+        name: [
+            size for form, size in check.operator_bytes.items() if split_form(form)[0] == operator
+        ]
         for name, check in side.checks.items()
-        if operator in check.operator_bytes
     }
+    return {name: sum(sizes) for name, sizes in forms.items() if sizes}
 
 
 def _tasks(old: Mapping[str, TaskFacts], new: Mapping[str, TaskFacts]) -> tuple[TaskChange, ...]:

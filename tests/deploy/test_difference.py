@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from made_forms import stored, with_int4
 
 from deploy.board import load_board
 from deploy.comparison.baseline import BaselineCheck
@@ -120,6 +121,40 @@ def test_the_operators_with_their_rom_on_each_board(grown):
     assert new.rom_bytes == {"nano33ble": 6_939, "pico": 11_527}
     assert (gone.name, gone.is_new) == ("TANH", False)
     assert gone.rom_bytes == {"nano33ble": 2_400, "pico": 4_000}
+
+
+def test_the_form_of_a_node_is_told_where_it_is_another(device_bundle):
+    boards = [load_board("nano33ble")]
+    old = comparand_of_bundle(device_bundle, "old", boards)
+    small = stored(device_bundle, trunk=with_int4)
+    trunk = replace(small.nodes["trunk"], precision="int4")
+    small = replace(small, nodes={**small.nodes, "trunk": trunk})
+    new = comparand_of_bundle(small, "new", boards)
+    found = compare(old, new)
+    nodes = by_name(found.nodes)
+    assert nodes["trunk"].precisions == ("int8", "int4")
+    assert not nodes["digit"].has_other_precision
+    assert "trunk (int8 -> int4)" in terminal.render(found, width=120)
+    assert "int8 -> int4" in difference_markdown.render(found)
+    forms = {
+        node["name"]: node.get("precision") for node in difference_json.as_dict(found)["nodes"]
+    }
+    assert forms["trunk"] == {"old": "int8", "new": "int4"}
+    assert forms["digit"] is None
+
+
+def test_an_operator_in_another_form_is_not_another_operator():
+    """A baseline lists kernels as they are linked, a bundle the operators of its nodes."""
+    linked = {"CONV_2D:INT4": 14_590, "CONV_2D": 8_783, "TFLM_DECODE": 6_364}
+    before = BaselineCheck("nano33ble", 1, 1, None, {"trunk": 9_120}, {"CONV_2D:INT4": 14_590})
+    now = BaselineCheck("nano33ble", 1, 1, None, {"trunk": 9_120}, linked)
+    sides = [Comparand("a", REPORT, (), {"nano33ble": one}) for one in (before, now)]
+    (new,) = compare(*sides).operators
+    assert (new.name, new.is_new, new.rom_bytes) == ("TFLM_DECODE", True, {"nano33ble": 6_364})
+    (gone,) = compare(sides[0], side("b", {"trunk": facts(9_120, "a", ())}, {}, {})).operators
+    assert (gone.name, gone.is_new) == ("CONV_2D", False)
+    alike = side("b", {"trunk": facts(9_120)}, {}, {})
+    assert compare(sides[0], alike).operators == ()
 
 
 def test_the_boards_largest_change_first(grown):

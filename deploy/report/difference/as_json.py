@@ -30,7 +30,9 @@ def as_dict(difference: Difference) -> dict[str, Any]:
         "fits": difference.fits,
         "model": _change(difference.model),
         "macs": _change(difference.macs),
-        "nodes": [{"name": one.name, **_figures(one)} for one in difference.nodes],
+        "nodes": [
+            {"name": one.name, **_figures(one), **_precision(one)} for one in difference.nodes
+        ],
         "operators": [
             {"name": one.name, "is_new": one.is_new, "rom_bytes": dict(one.rom_bytes)}
             for one in difference.operators
@@ -74,6 +76,13 @@ def as_dict(difference: Difference) -> dict[str, Any]:
 
 def _change(change: Change | None) -> dict[str, Any] | None:
     return None if change is None else _figures(change)
+
+
+def _precision(change: Change) -> dict[str, Any]:
+    """The forms of a node; nothing where it is stored as before."""
+    if change.precisions is None or not change.has_other_precision:
+        return {}
+    return {"precision": dict(zip(("old", "new"), change.precisions, strict=True))}
 
 
 def _figures(change: Change) -> dict[str, Any]:

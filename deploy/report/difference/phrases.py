@@ -37,7 +37,9 @@ def percent(change: Change) -> str:
 
 
 def content(change: Change) -> str:
-    """What else there is to say of a node: that its bytes are others although they are as many."""
+    """What else there is to say of a node: its form, or other bytes although they are as many."""
+    if change.precisions and change.has_other_precision:
+        return " -> ".join(change.precisions)
     if change.word == "changed" and not change.delta:
         return "other bytes, as many"
     return ""
