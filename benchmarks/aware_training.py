@@ -274,11 +274,13 @@ def table(outcomes: Sequence[Outcome], problem: str) -> str:
     """A Markdown table of one tree: means over the seeds, a row per form."""
     mine = [one for one in outcomes if one.problem == problem]
     tasks = list(mine[0].accuracy)
-    head = ["form", *tasks, "lost, mean (worst seed)", "nodes", f"TFLM, {BOARD}", "arena",
+    head = ["form", "seeds", *tasks, "lost, mean (worst seed)", "nodes", f"TFLM, {BOARD}", "arena",
             f"plain C, {CORE}", "kept"]  # fmt: skip
     firsts = [one for one in mine if one.form == mine[0].form]
     floats = {task: np.mean([one.float_accuracy[task] for one in firsts]) for task in tasks}
-    rows = [["float", *(f"{100 * floats[task]:.2f}" for task in tasks), *[""] * 6]]
+    rows = [
+        ["float", str(len(firsts)), *(f"{100 * floats[task]:.2f}" for task in tasks), *[""] * 6]
+    ]
     for form in dict.fromkeys(one.form for one in mine):
         seeds = [one for one in mine if one.form == form]
         means = {task: np.mean([one.accuracy[task] for one in seeds]) for task in tasks}
@@ -288,6 +290,7 @@ def table(outcomes: Sequence[Outcome], problem: str) -> str:
         rows.append(
             [
                 form,
+                str(len(seeds)),
                 *(f"{100 * means[task]:.2f}" for task in tasks),
                 f"{np.mean(lost):+.2f} ({max(lost):+.2f})",
                 *(
@@ -308,6 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--data", type=Path, help="folder of the four .npz files of images")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument(
         "--steps", type=int, default=340, help="batches of 32 of every task, in each stage"
     )
@@ -317,7 +321,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--without-demo", action="store_true", help="the images alone")
     parser.add_argument("--limit", type=int, default=1000, help="test samples of a task, at most")
     parser.add_argument("--json", type=Path, help="write every outcome here")
+    parser.add_argument(
+        "--tables", type=Path, nargs="+", help="print the tables of what --json wrote, run nothing"
+    )
     options = parser.parse_args(arguments)
+    if options.tables:
+        read = (one for path in options.tables for one in json.loads(path.read_text()))
+        print_tables([Outcome(**one) for one in read])
+        return
     forms = [
         form
         for form in FORMS
@@ -325,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         and (not options.form or any(form.name.startswith(name) for name in options.form))
     ]
     problems: list[tuple[int, Callable[[], Problem]]] = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         if not options.without_demo:
             problems.append(
                 (seed, lambda s=seed: demo_problem(s, 2 * options.float_epochs, options.limit))
@@ -348,10 +359,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         outcomes.append(found)
         if options.json:  # at once: what was measured is not lost when a later form fails
             options.json.write_text(json.dumps([asdict(one) for one in outcomes], indent=1) + "\n")
+    print_tables(outcomes)
+
+
+def print_tables(outcomes: Sequence[Outcome]) -> None:
     for problem in dict.fromkeys(one.problem for one in outcomes):
-        seeds = len({one.seed for one in outcomes if one.problem == problem})
-        print(f"\n{problem}, {seeds} seed(s), {options.steps} steps a stage\n")
-        print(table(outcomes, problem))
+        print(f"\n{problem}\n\n{table(outcomes, problem)}")
 
 
 if __name__ == "__main__":
