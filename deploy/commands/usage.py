@@ -48,6 +48,8 @@ def as_usage_error(
 def _message(error: Exception) -> str:
     """What the error says; for the operating system's errors without the number."""
     if isinstance(error, OSError) and error.strerror:
+        if error.filename is None:
+            return f"cannot read or write a file: {error.strerror}. Check the paths and the disk."
         return f"cannot read or write '{error.filename}': {error.strerror}. Check the path."
     return str(error)
 

@@ -1,6 +1,7 @@
 """`keras-tree tune`: nodes trained for their stored form, told before and after, or refused."""
 
 import dataclasses
+import errno
 import math
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 from deploy.cli import main, parse_arguments
 from deploy.commands.tune import RECIPE_NAMES, named_nodes, wanted_recipe
 from deploy.commands.tuning_summary import tuning_summary
-from deploy.commands.usage import UsageError
+from deploy.commands.usage import UsageError, as_usage_error
 from quantize.aware.comparison import Comparison
 from quantize.aware.recipe import RECIPES
 from quantize.bundle import Bundle
@@ -192,6 +193,12 @@ def test_labels_of_test_data_are_checked_before_any_work(folder, tmp_path, capsy
     assert "class indices of 0 to 3" in told.err
     assert "calibrating" not in told.out
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_full_disk_is_told_although_its_error_names_no_file():
+    message = "write a file: No space left on device"
+    with pytest.raises(UsageError, match=message), as_usage_error(OSError):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def recipe(*more):
