@@ -56,7 +56,9 @@ def measure() -> list[Row]:
         bundle = quantize(tree, {"task": x}, evaluation=evaluation, precision={"trunk": precision})
         trunk, score = bundle.nodes["trunk"], bundle.tasks["task"].score
         kept = score.node_sqnr_db["trunk"] if score else float("nan")
-        rows.append(Row(precision, trunk.rom_bytes, anatomy(trunk.data)["weights"], kept))
+        parts = anatomy(trunk.data)
+        weight_bytes = parts["weights"] + parts.get("lookup tables", 0)
+        rows.append(Row(precision, trunk.rom_bytes, weight_bytes, kept))
     return rows
 
 
