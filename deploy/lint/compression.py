@@ -78,7 +78,7 @@ def possible_compression(bundle: Bundle, found: Footprint) -> Iterator[Finding]:
         (name for name, bits in LUT_BITS.items() if 2**bits >= most), key=LUT_BITS.__getitem__
     )
     code = f", less {format_bytes(-costs.code_bytes)} of code" if costs.code_bytes else ""
-    others = any(form.others for form in gaining.values())
+    others = any(form.most_beside > 2 ** LUT_BITS[precision] for form in gaining.values())
     yield Finding(
         "possible-compression",
         names,
@@ -115,4 +115,4 @@ def _with_lookup_tables(data: bytes) -> FewValues | None:
     form = with_lookup_tables(data)
     if form is None:
         return None
-    return FewValues(stripped_like(form.data, data), form.values, form.others)
+    return FewValues(stripped_like(form.data, data), form.values, form.most_beside)

@@ -40,12 +40,12 @@ class FewValues:
     Args:
         data: The flatbuffer with those weights as lookup tables.
         values: Most values that a channel of them has.
-        others: Whether weights of more values remain beside them.
+        most_beside: Most values that a channel of the other weights has; 0 where there are none.
     """
 
     data: bytes
     values: int
-    others: bool
+    most_beside: int
 
 
 def with_lookup_tables(data: bytes) -> FewValues | None:
@@ -58,19 +58,19 @@ def with_lookup_tables(data: bytes) -> FewValues | None:
         graph = GraphEdit.open(data)
     except FlatbufferError:
         return None
-    chosen, most, others = {}, 0, False
+    chosen, most, most_beside = {}, 0, 0
     for index, channels, codes in _weights(graph):
         in_order = np.sort(channels, axis=1)
         values = 1 + int((in_order[:, 1:] != in_order[:, :-1]).sum(axis=1).max())
         bits = max(1, (values - 1).bit_length())
-        if values > MOST_VALUES:
-            others |= codes.size >= _LEAST_WEIGHTS
-        elif _saved_bytes(channels, values, bits) > 0:
+        if values <= MOST_VALUES and _saved_bytes(channels, values, bits) > 0:
             chosen[index] = _encoded(channels, codes, values, bits, graph.quantized_axis(index))
             most = max(most, values)
+        elif codes.size >= _LEAST_WEIGHTS:
+            most_beside = max(most_beside, values)
     if not chosen:
         return None
-    return FewValues(_with_decoders(graph, chosen), most, others)
+    return FewValues(_with_decoders(graph, chosen), most, most_beside)
 
 
 def _weights(graph: GraphEdit) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Lookup tables that cost more than they save, and weights that could be tables."""
 
+import numpy as np
 import pytest
 from made_forms import few_valued, recorded, with_tables, with_wide_tables
 
@@ -7,6 +8,7 @@ from deploy.board import load_board
 from deploy.footprint import footprint
 from deploy.lint.kernel_code import freed_bytes
 from quantize.precision.decoding import decoded
+from quantize.precision.editing import GraphEdit
 from quantize.strip import strip
 
 NANO = load_board("nano33ble")
@@ -96,6 +98,22 @@ def test_the_fewest_bits_are_advised(network_of, bundle_of, findings_of, values,
     bundle = bundle_of({"trunk": few_valued(network_of(64), values)})
     (finding,) = findings_of(bundle, "possible-compression")
     assert f'precision "{precision}"' in finding.advice
+
+
+def test_weights_that_fewer_bits_would_change_are_told(made, bundle_of, findings_of):
+    """Tables of 16 values are no gain for short filters, and tables of 4 values would be."""
+    writer = made.FlatbufferWriter()
+    first = writer.tensor((1, 96, 96, 4), "INT8", 0.1, -128)
+    small = made.convolution(writer, first, (1, 96, 96, 4), 32, 0.1, 1, stride=8)
+    last = made.convolution(writer, small, (1, 12, 12, 32), 64, 0.1, 2)
+    data = writer.bytes([first], [last])
+    graph, other = GraphEdit.open(few_valued(data, 4)), GraphEdit.open(few_valued(data, 16))
+    weights = graph.operators[0].numbers("inputs")[1]
+    advised = findings_of(bundle_of({"trunk": graph.encode()}), "possible-compression")
+    assert 'precision "lut2": every output stays the same' in advised[0].advice
+    graph.set_constant(weights, "INT8", other.constant(weights, np.int8).tobytes())
+    (finding,) = findings_of(bundle_of({"trunk": strip(graph.encode())}), "possible-compression")
+    assert 'precision "lut2": these weights keep their values, the others' in finding.advice
 
 
 def test_usual_weights_are_not_advised(network_of, public_models, bundle_of, findings_of):

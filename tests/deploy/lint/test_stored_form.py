@@ -49,7 +49,9 @@ def test_tables_decode_to_the_weights(network, values, bits):
 
 def test_weights_of_many_values_stay(network):
     assert with_lookup_tables(network) is None
-    assert not with_lookup_tables(few_valued(network)).others
+    # Of 16 values in every layer, the convolutions' are too few for their tables.
+    assert with_lookup_tables(few_valued(network)).most_beside == 16
+    assert with_lookup_tables(few_valued(network, 2)).most_beside == 0
 
 
 def test_weights_that_two_layers_share_are_decoded_for_each(made):
