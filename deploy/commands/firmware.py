@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pack-weights",
         choices=("auto", "never"),
         help="c: store weights of few distinct codes as indices where that takes less ROM; layers "
-        "then take longer (default: auto)",
+        "then take longer, and RAM to unpack into (default: auto)",
     )
     parser.add_argument(
         "--kernels",

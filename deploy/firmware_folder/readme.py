@@ -64,8 +64,8 @@ def c_figure_notes(verdict: Verdict, shared_bytes: int, packs_weights: bool) -> 
     if packs_weights:
         stored += (
             " Weights of few distinct codes are stored as indices, and unpacked into the buffer "
-            "block by block while a layer runs: `--pack-weights never` takes more ROM and less "
-            "time."
+            "block by block while a layer runs: `--pack-weights never` takes more ROM, and "
+            "less RAM and time."
         )
     found = verdict.footprint
     return (
