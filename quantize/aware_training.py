@@ -23,6 +23,7 @@ from quantize.aware.recipe import Recipe, recipe_of
 from quantize.aware.request import Request, build_of, check_request
 from quantize.bundle import Bundle, InputNormalization
 from quantize.calibration import DEFAULT_SAMPLE_LIMIT, CalibrationError
+from quantize.conversion.refusal import check_layers
 from quantize.convert import ConversionError
 from quantize.post_training import quantize
 from quantize.seam import seam_classes
@@ -161,9 +162,12 @@ def tune(
             progress=report,
         )
 
+    backend_build = build()
+    _refuse_layers(tree, request, recipe, backend_build)
     before = bundle_of(tree, base)
     try:
-        weights = _trained_weights(tree, request, before, recipe, build(), report)
+        model = _model(tree, request, before, recipe, backend_build)
+        weights = _trained_weights(model, request, before, recipe, report)
         trained_tree = copy_tree(tree, weights)
         after = bundle_of(trained_tree, before)
     except (DivergedError, CalibrationError, ConversionError) as error:
@@ -187,19 +191,39 @@ def _without(bundle: Bundle, trained: Sequence[str]) -> Bundle:
     )
 
 
-def _trained_weights(
-    tree: Tree, request: Request, before: Bundle, recipe: Recipe, build: Build, report: Progress
-) -> dict[str, NodeWeights]:
-    """Return the weights that the recipe leads to, by node and layer."""
-    prefixes = {
-        task: untrained_prefix(request.paths[task], request.trained) for task in request.tasks
-    }
+def _refuse_layers(tree: Tree, request: Request, recipe: Recipe, build: Build) -> None:
+    """Raise, before any work, where a layer can be neither converted nor trained.
+
+    Raises:
+        RefusalError: The converter makes no int8 operators of a layer.
+        AwareTrainingError: The backend cannot train it.
+    """
+    for name in request.precisions:
+        check_layers(name, tree.nodes[name])
+    _model(tree, request, None, recipe, build)
+
+
+def _model(
+    tree: Tree, request: Request, before: Bundle | None, recipe: Recipe, build: Build
+) -> AwareModel:
+    """Return what the backend makes of the paths from their first trained nodes on."""
+    prefixes = _prefixes(request)
     paths = {task: request.paths[task][len(prefixes[task]) :] for task in request.tasks}
     used = {node for path in paths.values() for node in path}
     nodes = {node: _aware_node(tree, request, before, node) for node in tree.nodes if node in used}
-    model: AwareModel = build(
-        nodes, paths, {task: tree.tasks[task] for task in request.tasks}, recipe
-    )
+    return build(nodes, paths, {task: tree.tasks[task] for task in request.tasks}, recipe)
+
+
+def _prefixes(request: Request) -> dict[str, tuple[str, ...]]:
+    """Return per task the nodes in front of its first trained one."""
+    return {task: untrained_prefix(request.paths[task], request.trained) for task in request.tasks}
+
+
+def _trained_weights(
+    model: AwareModel, request: Request, before: Bundle, recipe: Recipe, report: Progress
+) -> dict[str, NodeWeights]:
+    """Return the weights that the recipe leads to, by node and layer."""
+    prefixes = _prefixes(request)
     report("running the nodes in front of the trained ones")
     features = run_prefixes(
         {task: part.x for task, part in request.data.items()}, prefixes, before.nodes
@@ -220,9 +244,12 @@ def _trained_weights(
     return weights
 
 
-def _aware_node(tree: Tree, request: Request, before: Bundle, name: str) -> AwareNode:
-    """Return a node as a backend takes it, with the seams that untrained nodes fix."""
+def _aware_node(tree: Tree, request: Request, before: Bundle | None, name: str) -> AwareNode:
+    """Return a node as a backend takes it, with the seams that untrained nodes of a bundle fix."""
     trained = name in request.trained
+    fake_quantized = request.precisions[name] != "16x8"
+    if before is None:
+        return AwareNode(name, tree.nodes[name], trained, fake_quantized=fake_quantized)
     source, target = _fixed_ends(request, before, name)
     return AwareNode(
         name,
@@ -230,7 +257,7 @@ def _aware_node(tree: Tree, request: Request, before: Bundle, name: str) -> Awar
         trained,
         source if trained else before.nodes[name].input,
         target if trained else before.nodes[name].output,
-        request.precisions[name] != "16x8",
+        fake_quantized,
     )
 
 

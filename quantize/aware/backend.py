@@ -95,5 +95,6 @@ Build = Callable[
 ]
 """Nodes by name, per task the names of the nodes that it runs, the tasks, and the recipe.
 
-Raises `AwareTrainingError` for a layer that the backend does not support.
+It is called twice: before any work, when no seam has codes yet, and to train. Raises
+`AwareTrainingError` for a layer that the backend does not support.
 """

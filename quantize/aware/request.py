@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from quantize.bundle import Bundle
 
 BACKENDS = ("keras", "tfmot")
+_NEEDED = {"tfmot": ("tensorflow_model_optimization", "tf_keras")}
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,12 @@ def build_of(backend: str | Build) -> Callable[[], Build]:
             f"`backend` must be one of {', '.join(BACKENDS)}, received {backend!r}. "
             f"{_near(str(backend), BACKENDS, 'They are')}"
         )
-    if backend == "tfmot" and not importlib.util.find_spec("tensorflow_model_optimization"):
+    needed = _NEEDED.get(backend, ())
+    missing = [name for name in needed if not importlib.util.find_spec(name)]
+    if missing:
         raise AwareTrainingError(
-            "`backend` 'tfmot' must be installed, received none. Run `pip install "
-            "'keras-tree[tfmot]'`, or take 'keras'."
+            f"`backend` '{backend}' must find {' and '.join(needed)}, received no {missing[0]}. "
+            "Run `pip install 'keras-tree[tfmot]'`, or take 'keras'."
         )
     return _import_tfmot if backend == "tfmot" else _import_keras3
 

@@ -1,5 +1,6 @@
 """Training for the stored form: what stays byte for byte, what is kept, what is refused."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_a_branch_is_trained_against_the_deployed_trunk(tree, data):
         tree, training, validation, QUICK, nodes=["digit"], base=deployed,
         backend=remembering(made), progress=lines.append,
     )  # fmt: skip
-    model = made[0]
+    model = made[-1]
     assert model.paths == {"digit": ("digit",)}
     assert model.given["digit"].input == deployed.nodes["trunk"].output
     assert model.given["digit"].output is None
@@ -178,8 +179,8 @@ def test_nodes_behind_a_trained_one_stay_and_fix_its_seam(tree, data):
     made = []
     tuned = tune(tree, *data, QUICK, nodes=["trunk"], backend=remembering(made))
     seam = tuned.post_training.nodes["trunk"].output
-    given = made[0].given
-    assert made[0].paths == {"digit": ("trunk", "digit"), "odd": ("trunk", "mid", "odd")}
+    given = made[-1].given
+    assert made[-1].paths == {"digit": ("trunk", "digit"), "odd": ("trunk", "mid", "odd")}
     assert (given["trunk"].trained, given["trunk"].input, given["trunk"].output) == (
         True,
         None,
@@ -214,9 +215,9 @@ def test_the_whole_tree_trains_jointly(tree, data):
     """Every shipped task in turn; the auxiliary one is left out, its node copied."""
     made = []
     tuned = tune(tree, *data, QUICK, backend=remembering(made), name="digits")
-    assert list(made[0].given) == ["trunk", "digit", "mid", "odd"]
-    assert all(node.trained and node.input is None for node in made[0].given.values())
-    assert made[0].calls[0] == ("quantize", 2 * 19)  # an epoch is one pass over the longest
+    assert list(made[-1].given) == ["trunk", "digit", "mid", "odd"]
+    assert all(node.trained and node.input is None for node in made[-1].given.values())
+    assert made[-1].calls[0] == ("quantize", 2 * 19)  # an epoch is one pass over the longest
     assert tuned.kept is (tuned.improvement > 0)
     assert tuned.bundle is (tuned.trained if tuned.kept else tuned.post_training)
     assert tuned.bundle.name == "digits"
@@ -289,7 +290,7 @@ def test_samples_without_a_label_are_left_out(tree, data):
         tree, {**training, "odd": (x, y)}, validation, replace(QUICK, batch_size=5), nodes=["odd"],
         backend=remembering(made),
     )  # fmt: skip
-    assert made[0].calls[0] == ("quantize", 2)
+    assert made[-1].calls[0] == ("quantize", 2)
 
 
 def test_an_error_or_ctrl_c_leaves_the_tree_as_it_was(tree, data):
@@ -366,6 +367,34 @@ def test_refused_before_any_work(tree, data, case, monkeypatch):
     arguments = {"data": training, "validation": validation, **make(training, validation)}
     with pytest.raises(ValueError, match=message):
         tune(tree, **arguments)
+
+
+@pytest.mark.parametrize("backend", ["keras", "tfmot"])
+def test_a_layer_is_refused_before_any_work(tree, data, backend, monkeypatch):
+    """By its name, and with what really helps: neither backend trains a recurrent layer."""
+    import keras
+    from keras import layers
+
+    from keras_tree import Task, Tree
+
+    given = keras.Input((4, 4, 8))
+    x = layers.GRU(4, unroll=True, name="memory")(layers.Reshape((16, 8))(given))
+    branch = keras.Model(given, layers.Dense(10, "softmax")(x))
+    rolled = Tree.from_branches(tree.nodes["trunk"], {"digit": branch}, [Task("digit", LOSS)])
+    monkeypatch.setattr("quantize.aware_training.quantize", lambda *_, **__: pytest.fail("worked"))
+    with pytest.raises(AwareTrainingError, match=r"layer 'memory' \(GRU\) must") as refused:
+        tune(rolled, *({"digit": part["digit"]} for part in data), nodes=["digit"], backend=backend)
+    assert "backend 'keras'" not in str(refused.value)
+
+
+@pytest.mark.parametrize("lacking", ["tensorflow_model_optimization", "tf_keras"])
+def test_a_backend_that_is_not_installed_is_refused_before_any_work(
+    tree, data, lacking, monkeypatch
+):
+    monkeypatch.setattr("quantize.aware_training.quantize", lambda *_, **__: pytest.fail("worked"))
+    monkeypatch.setitem(sys.modules, lacking, None)
+    with pytest.raises(AwareTrainingError, match=f"received no {lacking}. Run `pip install"):
+        tune(tree, *data, backend="tfmot")
 
 
 def test_a_frozen_node_is_trained_only_once_it_is_unfrozen(tree, data, monkeypatch):

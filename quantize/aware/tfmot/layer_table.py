@@ -169,11 +169,12 @@ LAYERS: dict[str, Row] = {
 
 _UNKNOWN = (
     "it is a layer that the backend 'tfmot' does not know",
-    "layers of the table in quantize/aware/tfmot/layer_table.py, or the backend 'keras'",
+    "layers of the table in quantize/aware/tfmot/layer_table.py (or, where it has no weights, the "
+    "backend 'keras')",
 )
 _RECURRENT = (
     "tf_keras has another recurrent cell",
-    "`keras.layers.Conv1D`, or the backend 'keras'",
+    "`keras.layers.Conv1D`",
 )
 _WRAPPER = ("a wrapper's inner layer cannot be quantized", "the inner layer itself")
 _NORMALIZATION = (
