@@ -212,10 +212,13 @@ def outcome(problem: Problem, form: Form, seed: int, steps: int, int8_bytes: int
 def bundle_of(
     problem: Problem, form: Form, seed: int, steps: int, int8_bytes: int
 ) -> tuple[Bundle, bool | None]:
-    """Return a form's bundle, and whether `tune` kept what it trained."""
+    """Return a form's bundle, and whether `tune` kept what it trained.
+
+    `int8_bytes` are those of the untrained int8 nodes; 0 where that form was not asked for.
+    """
     tree, samples = problem.tree, problem.samples
     if form.rom_share is not None:
-        rom = int(form.rom_share * int8_bytes)
+        rom = int(form.rom_share * (int8_bytes or stored_bytes(quantize(tree, samples))))
         return quantize(tree, samples, rom=rom, evaluation=problem.validation), None
     if form.recipe is None:
         return quantize(tree, samples, precision=form.precision), None
@@ -225,6 +228,8 @@ def bundle_of(
     longest = max(len(x) for x, _ in problem.train.values())
     recipe = replace(recipe, epochs=max(1, round(steps * recipe.batch_size / longest)))
     tuned = tune(tree, problem.train, problem.validation, recipe, backend=form.backend)
+    if tuned.trained is None:
+        raise RuntimeError(f"{form.name} of {problem.name} was not trained: {tuned.failure}")
     return tuned.trained, tuned.kept
 
 
@@ -259,10 +264,11 @@ def run(
     for seed, make in problems:
         problem = make()
         say(f"{problem.name}, seed {seed}: trained")
-        int8_bytes = 0
+        int8_bytes = 0  # as long as it is not known
         for form in forms:
             found = outcome(problem, form, seed, steps, int8_bytes)
-            int8_bytes = int8_bytes or found.node_bytes
+            if form == FORMS[0]:
+                int8_bytes = found.node_bytes
             say(
                 f"{problem.name}, seed {seed}: {form.name}: lost {found.lost:+.2f} points, "
                 f"{found.node_bytes:,} bytes, {found.seconds:.0f} s"
