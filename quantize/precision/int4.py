@@ -123,7 +123,9 @@ def _set_weights(graph: GraphEdit, index: int, values: np.ndarray) -> None:
     largest = np.abs(values).max(axis=others, initial=0).astype(np.float32)
     # A channel of zeros has any scale: the quantizer's own is kept, stretched as the others are.
     steps = np.where(largest > 0, largest, scales * np.float32(_INT8_LARGEST_CODE)) / LARGEST_CODE
-    steps = steps.astype(np.float32)
+    # Of a channel whose weights are all but 0, the quantizer has made the scale larger, so that its
+    # bias fits 32 bits; elsewhere its scale is the smaller one.
+    steps = np.maximum(steps, scales).astype(np.float32)
     rounded = np.rint(values.astype(np.float64) / _along(steps, axis))
     graph.set_constant(index, "INT4", packed_nibbles(np.clip(rounded, -LARGEST_CODE, LARGEST_CODE)))
     graph.set_scales(index, steps)

@@ -70,6 +70,25 @@ def test_every_convolution_is_int4_and_every_dense_layer_is_not(random_nodes):
         assert saved >= sum(len(tensor.data) for tensor in packed) - 16 * len(packed)
 
 
+def test_a_bias_beside_weights_that_died_fits_its_32_bits(quantized_node):
+    """As regularization leaves a filter: its output is its bias."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((6, 6, 4))
+    convolution = layers.Conv2D(6, 3)
+    model = keras.Model(inputs, convolution(inputs))
+    kernel, bias = convolution.get_weights()
+    kernel[..., :4] *= [1e-12, 1e-9, 1e-7, 1e-5]
+    bias[:4] = [1.0, -1.0, 1.0, 0.5]
+    convolution.set_weights([kernel, bias])
+    node = quantized_node("died", model)
+    opened = open_interpreter(with_int4_weights(node.quantized, node.calibrated))
+    outputs = opened.output.dequantize(opened.run(node.codes))
+    assert np.abs(outputs - node.expected)[..., :4].max() <= opened.output.scale
+
+
 def test_codes_are_nearest_to_the_float_weights(random_nodes):
     node = random_nodes[0]
     float_weights = weights_of(node.calibrated)[0]
