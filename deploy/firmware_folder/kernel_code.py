@@ -30,6 +30,7 @@ MOST_BYTES = {
     "kt_packed_conv.c": 96,
     "kt_packed_depthwise.c": 48,
     "kt_packed_fully_connected.c": 576,
+    "kt_packed_move.c": 96,
     "kt_pool.c": 1216,
     "kt_prelu.c": 512,
     "kt_reduce.c": 512,

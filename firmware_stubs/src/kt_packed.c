@@ -3,15 +3,6 @@
 #include "kt_kernels.h"
 #include "kt_packed_run.h"
 
-void kt_move_block(const int8_t *from, int32_t from_step, int8_t *to, int32_t to_step,
-                   int32_t count, int32_t places) {
-    for (; places > 0; places--, from += from_step, to += to_step) {
-        for (int32_t i = 0; i < count; i++) {
-            to[i] = from[i];
-        }
-    }
-}
-
 /* What a call of the kernel takes and gives: a block of channels, and how it reads the input. */
 typedef struct {
     kt_conv2d_t op;
