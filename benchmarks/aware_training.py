@@ -25,14 +25,12 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 
+from benchmarks.trained_trees import Data, Problem, demo_problem, image_problem
 from deploy.board import load_board
-from deploy.demo import demo_datasets, demo_tree
 from deploy.emulator import measure
 from deploy.footprint import footprint
-from keras_tree import Split, Tree
 from quantize import Bundle, Clustering, Recipe, quantize, remove_filters, tune
 from quantize.aware.recipe import recipe_of
 
@@ -40,31 +38,6 @@ BOARD = "nano33ble"
 CORE = "cortex-m4"
 SHARE_REMOVED = 0.25
 SEARCHED_SHARE = 0.75  # of the bytes of int8
-Data = dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A trained float tree with its data.
-
-    Args:
-        name: Of the tree.
-        tree: Trained.
-        train: Per task what recipes train on.
-        validation: Per task what decides which bundle is kept.
-        test: Per task what is reported.
-    """
-
-    name: str
-    tree: Tree
-    train: Data
-    validation: Data
-    test: Data
-
-    @property
-    def samples(self) -> dict[str, np.ndarray]:
-        """What calibrates."""
-        return {task: x for task, (x, _) in self.train.items()}
 
 
 @dataclass(frozen=True)
@@ -144,47 +117,6 @@ FORMS = (
     Form("16x8", precision="16x8"),
     Form(f"searched, {SEARCHED_SHARE:.0%} of the bytes", rom_share=SEARCHED_SHARE),
 )
-
-
-def demo_problem(seed: int, epochs: int, limit: int) -> Problem:
-    """The tree of `keras-tree demo`."""
-    keras.utils.set_random_seed(seed)
-    tree = demo_tree()
-    return trained("demo", tree, demo_datasets(seed), seed, epochs, limit)
-
-
-def image_problem(folder: Path, seed: int, epochs: int, limit: int) -> Problem:
-    """The tree of `examples/image_family.py`."""
-    examples = str(Path(__file__).resolve().parents[1] / "examples")
-    if examples not in sys.path:
-        sys.path.insert(0, examples)
-    import family
-    import image_family
-
-    keras.utils.set_random_seed(seed)
-    found = image_family.load_family(folder)
-    return trained("images", family.make_tree(found), found.data, seed, epochs, limit)
-
-
-def trained(
-    name: str, tree: Tree, splits: dict[str, Split], seed: int, epochs: int, limit: int
-) -> Problem:
-    """Train a tree on nine tenths of its training data, with at most `limit` test samples a task.
-
-    The other tenth validates, with at most half of `limit`.
-    """
-    train, validation = {}, {}
-    for task, split in splits.items():
-        order = np.random.default_rng(seed).permutation(len(split.x_train))
-        cut = len(order) // 10
-        for target, rows in ((validation, order[: min(cut, limit // 2)]), (train, order[cut:])):
-            target[task] = split.x_train[rows], split.y_train[rows]
-    steps = max(len(x) for x, _ in train.values()) // 64
-    rate = keras.optimizers.schedules.CosineDecay(2e-3, epochs * steps)
-    tree.compile(keras.optimizers.Adam(rate), schedule="joint")
-    tree.fit(train, epochs=epochs, steps_per_epoch=steps, batch_size=64, verbose=0, seed=seed)
-    test = {task: (split.x_test[:limit], split.y_test[:limit]) for task, split in splits.items()}
-    return Problem(name, tree, train, validation, test)
 
 
 def outcome(problem: Problem, form: Form, seed: int, steps: int, int8_bytes: int) -> Outcome:
