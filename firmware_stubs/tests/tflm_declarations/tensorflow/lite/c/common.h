@@ -7,7 +7,13 @@
 
 enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
 
-enum TfLiteType { kTfLiteNoType = 0, kTfLiteInt16 = 7, kTfLiteInt8 = 9, kTfLiteInt4 = 18 };
+enum TfLiteType {
+    kTfLiteNoType = 0,
+    kTfLiteUInt8 = 3,
+    kTfLiteInt16 = 7,
+    kTfLiteInt8 = 9,
+    kTfLiteInt4 = 18
+};
 
 struct TfLiteIntArray {
     int size;
@@ -21,6 +27,7 @@ struct TfLiteQuantizationParams {
 
 union TfLitePtrUnion {
     int8_t *int8;
+    uint8_t *uint8;
     void *data;
 };
 
@@ -40,15 +47,11 @@ struct TfLiteEvalTensor {
 
 struct TfLiteNode {
     TfLiteIntArray *inputs;
+    TfLiteIntArray *outputs;
 };
 
 struct TfLiteContext {
     TfLiteEvalTensor *(*GetEvalTensor)(const TfLiteContext *context, int tensor_idx);
-};
-
-struct TFLMRegistration {
-    TfLiteStatus (*invoke)(TfLiteContext *context, TfLiteNode *node);
-    int32_t builtin_code;
 };
 
 #endif

@@ -3,6 +3,7 @@
 #define KT_DECLARATIONS_MICRO_MUTABLE_OP_RESOLVER_H
 
 #include "tensorflow/lite/c/common.h"
+#include "tensorflow/lite/micro/micro_common.h"
 #include "tensorflow/lite/micro/micro_op_resolver.h"
 
 namespace tflite {
@@ -58,7 +59,7 @@ template <unsigned int tOpCount> class MicroMutableOpResolver : public MicroOpRe
     TfLiteStatus AddConv2D(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddCos(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddCumSum(KT_ANY) { return kTfLiteOk; }
-    TfLiteStatus AddDecode() { return kTfLiteOk; }
+    TfLiteStatus AddCustom(const char *, const TFLMRegistration *) { return kTfLiteOk; }
     TfLiteStatus AddDepthwiseConv2D(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddDepthToSpace(KT_ANY) { return kTfLiteOk; }
     TfLiteStatus AddDequantize(KT_ANY) { return kTfLiteOk; }
