@@ -29,9 +29,11 @@ int run_{task}(const int8_t *codes, int8_t *output)
 }}"""
 _SELFTEST = ("kt_model_golden.cc", "kt_model_selftest.cc")
 _COPIED = {
+    "include/kt_decode.h": "tflm/kt_decode.h",
     "include/kt_tflm.h": "tflm/kt_tflm.h",
     "include/kt_tflm_quantization.h": "tflm/kt_tflm_quantization.h",
     "include/kt_tflm_selftest.h": "tflm/kt_tflm_selftest.h",
+    "src/kt_decode.cc": "tflm/kt_decode.cc",
     "src/kt_tflm.cc": "tflm/kt_tflm.cc",
     "selftest/kt_tflm_selftest.cc": "tflm/kt_tflm_selftest.cc",
     "selftest/host.c": "ports/host/host.c",

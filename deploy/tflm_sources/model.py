@@ -18,6 +18,7 @@ from deploy.tflm_sources.operators import operator_forms
 from quantize.bundle import Bundle, Node
 from quantize.flatbuffer import Graph, read_graph
 from quantize.tensor_spec import TensorSpec
+from quantize.wire.lookup_table import DECODE
 
 ALLOCATIONS = ("all", "one")
 
@@ -85,7 +86,8 @@ def make_model(
     """Gather what the sources say; arguments as for `tflm_sources`.
 
     Raises:
-        TflmSourcesError: A node has not one int8 input and one int8 output.
+        TflmSourcesError: A node has not one int8 input and one int8 output, or decodes something
+            else than int8.
     """
     if allocate not in ALLOCATIONS:
         raise TflmSourcesError(
@@ -97,6 +99,7 @@ def make_model(
     graphs = {name: read_graph(node.data) for name, node in nodes.items()}
     for name, node in nodes.items():
         _check_ends(node, graphs[name])
+        _check_decoded(node, graphs[name])
     paths = [task.path for task in chosen.tasks.values()]
     sizes = {name: node.output.element_count for name, node in nodes.items()}
     copies = kept_copies(paths, sizes) if allocate == "all" else ()
@@ -142,3 +145,16 @@ def _check_ends(node: Node, graph: Graph) -> None:
                 f"Node '{node.name}' must have the {side} that the bundle states, {stated}; its "
                 "flatbuffer has another one. Write the bundle again."
             )
+
+
+def _check_decoded(node: Node, graph: Graph) -> None:
+    """Refuse what kt_decode.cc would refuse on the device."""
+    for operator in (one for one in graph.operators if one.name == DECODE):
+        for indices, dtype in ((operator.inputs, "UINT8"), (operator.outputs, "INT8")):
+            others = {graph.tensors[index].dtype for index in indices} - {dtype}
+            if others:
+                raise TflmSourcesError(
+                    f"Node '{node.name}' must decode INT8 values from UINT8 bytes in operator "
+                    f"{operator.index}, {DECODE}; received {', '.join(sorted(others))}. Store its "
+                    "weights as int8 lookup tables, or plain."
+                )

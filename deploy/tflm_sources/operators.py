@@ -1,7 +1,8 @@
 """How an operator is registered with TensorFlow Lite Micro's `MicroMutableOpResolver`.
 
 Names are those of the flatbuffer schema and of tensorflow/lite/micro/micro_mutable_op_resolver.h
-(revision 90b983c2): every operator whose code `deploy/footprint/rom.py` knows.
+(revision 90b983c2): every operator whose code `deploy/footprint/rom.py` knows. `TFLM_DECODE` is
+registered with the kernel of firmware_stubs/tflm/kt_decode.cc, which takes a tenth of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SPECIAL_METHODS = {
     "L2_POOL_2D": "AddL2Pool2D",
     "MAX_POOL_2D": "AddMaxPool2D",
     "PADV2": "AddPadV2",
-    "TFLM_DECODE": "AddDecode",
+    "TFLM_DECODE": "AddCustom",
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
 }
 

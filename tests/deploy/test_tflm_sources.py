@@ -17,6 +17,7 @@ from deploy.tflm_sources import TflmSourcesError, tflm_sources
 from deploy.tflm_sources.config_header import float_literal
 from deploy.tflm_sources.copies import copy_bytes, kept_copies
 from deploy.tflm_sources.identifiers import comment, identifiers, literal
+from deploy.tflm_sources.model import _check_decoded
 from deploy.tflm_sources.operators import operator_forms
 from quantize.bundle import BundleError
 from quantize.flatbuffer import read_graph
@@ -168,7 +169,7 @@ def test_a_resolver_for_every_precision_has_each_form_that_is_there() -> None:
         "AddQuantize": "",
         "AddReshape": "",
         "AddSoftmax": several("SOFTMAX", "INT8", "", "INT16"),
-        "AddDecode": "",
+        "AddCustom": '"TFLM_DECODE", &kt_decode_registration',
     }
 
 
@@ -273,3 +274,22 @@ def test_a_float_output_is_refused(device_bundle) -> None:
     bundle = replace(device_bundle, nodes=device_bundle.nodes | {"angle": angle})
     with pytest.raises(TflmSourcesError, match="Node 'angle' must have one int8 output, received"):
         tflm_sources(bundle, BOARD)
+
+
+def test_lookup_tables_bring_their_kernel(device_bundle) -> None:
+    with_tables = tflm_sources(cases.bundle("compressed"), BOARD)["kt_model_config.cc"]
+    assert '#include "kt_decode.h"' in with_tables
+    assert "kt_decode" not in tflm_sources(device_bundle, BOARD)["kt_model_config.cc"]
+
+
+@pytest.mark.parametrize(("place", "dtype", "words"), [(0, "INT8", "INT8"), (2, "INT16", "INT16")])
+def test_other_values_than_int8_behind_tables_are_refused(place, dtype, words) -> None:
+    node = cases.bundle("compressed").nodes["tables"]
+    graph = read_graph(node.data)
+    decode = next(one for one in graph.operators if one.name == "TFLM_DECODE")
+    index = (*decode.inputs, *decode.outputs)[place]
+    tensors = tuple(
+        replace(one, dtype=dtype) if one.index == index else one for one in graph.tensors
+    )
+    with pytest.raises(TflmSourcesError, match=f"INT8 values from UINT8 bytes.*received {words}"):
+        _check_decoded(node, replace(graph, tensors=tensors))
