@@ -135,16 +135,9 @@ def _decoding() -> list[list[str]]:
     """Instructions for each weight."""
     models = [decode_costs(build) for build in ("m0plus-ref", "m4-ref", "m55-cmsis")]
     body = [
-        [
-            str(bits),
-            *(f"{model[f'at_once_{bits}']:.1f}" for model in models),
-            *(f"{models[1][f'{way}_{bits}']:.1f}" for way in ("singly", "in_turns")),
-        ]
-        for bits in (2, 3, 4)
+        [str(bits), *(f"{model[f'values_{bits}']:.1f}" for model in models)] for bits in (2, 3, 4)
     ]
-    cores = ["Cortex-M0+", "Cortex-M4", "Cortex-M55"]
-    ways = ["one by one, M4", "channels take turns, M4"]
-    return [["bits of an index", *cores, *ways], *body]
+    return [["bits of an index", "Cortex-M0+", "Cortex-M4", "Cortex-M55"], *body]
 
 
 def _whole_errors() -> list[list[str]]:

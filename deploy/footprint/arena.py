@@ -114,7 +114,6 @@ def node_memory(graph: Graph, structs: Mapping[str, Struct], kernels: KernelSet)
     peaks, requests = [], 0
     for memory in memories:
         allocations += [_buffer(size) for size in memory.buffers.persistent]
-        allocations += [_buffer(structs[name].size_bytes) for name in memory.buffers.objects]
         peaks.append(Peak(len(allocations), _preparation(memory, graph, structs, requests), 4))
         requests += len(memory.buffers.scratch)
     if scratch:

@@ -40,12 +40,10 @@ class Buffers:
     Args:
         persistent: Sizes of the buffers that stay allocated, in bytes.
         scratch: Sizes of the scratch buffers, in bytes.
-        objects: Names of the structures that stay allocated, behind `persistent`.
     """
 
     persistent: tuple[int, ...] = ()
     scratch: tuple[int, ...] = ()
-    objects: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -206,12 +204,6 @@ def batch_matmul(call: Call) -> Buffers:
 def softmax(call: Call) -> Buffers:
     """SOFTMAX: for int16 the tables of the exponential and of the reciprocal."""
     return Buffers((_INT16_TABLE_BYTES,) * 2) if call.dtype(0) == "INT16" else Buffers()
-
-
-def decode(call: Call) -> Buffers:
-    """TFLM_DECODE: a pointer and a state for each of the tensors that it decodes."""
-    count = len(call.outputs)
-    return Buffers((4 * count,), objects=("DecodeStateLut",) * count)
 
 
 def _unpacked_int4(call: Call) -> tuple[int, ...]:

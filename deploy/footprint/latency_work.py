@@ -37,8 +37,8 @@ _STAND_INS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "FULLY_CONNECTED",
 }
 _COUNTED = (*MAC_KINDS, "ADD", "AVERAGE_POOL_2D", "MEAN", "RESHAPE", "SOFTMAX", "TFLM_DECODE")
-# Indices that TFLM_DECODE looks up at once, by the bits of an index.
-_DECODED_AT_ONCE = {2: 16, 3: 32, 4: 16}
+# Bits of an index for which TFLM_DECODE was counted.
+_DECODED_BITS = (2, 3, 4)
 # Its second input begins with the form of storage, and says later how many bits an index has.
 _LOOKUP_TABLES = 0
 _BITS_OFFSET, _BITS_MASK = 5, 0x07
@@ -175,25 +175,17 @@ def _decode(operator: Operator, inputs: _Tensors, outputs: _Tensors) -> _Counts:
     for table, output in zip(inputs[1::2], outputs, strict=False):
         data = table.data or b""
         bits = data[_BITS_OFFSET] & _BITS_MASK if len(data) > _BITS_OFFSET else 0
-        if bits not in _DECODED_AT_ONCE or data[0] != _LOOKUP_TABLES:
+        if bits not in _DECODED_BITS or data[0] != _LOOKUP_TABLES:
             return 0, {}
         channels = max(1, len(output.quantization.scales)) if output.quantization else 1
         axis = output.quantization.axis if output.quantization else 0
-        if channels > 1 and axis == len(output.shape) - 1:
-            found = {f"in_turns_{bits}": _elements(output)}
-        else:
-            at_once = _at_once(_elements(output) // channels, channels, _DECODED_AT_ONCE[bits])
-            singly = _elements(output) - at_once
-            found = {f"at_once_{bits}": at_once, f"singly_{bits}": singly, "channels": channels}
-        for name, amount in {"tensors": 1, **found}.items():
+        # Where channels take turns, a run is one turn, else a channel.
+        takes_turns = channels > 1 and axis == len(output.shape) - 1 > 0
+        runs = _elements(output) // channels if takes_turns else channels
+        found = {"tensors": 1, "runs": runs, f"values_{bits}": _elements(output)}
+        for name, amount in found.items():
             counts[name] = counts.get(name, 0) + amount
     return 0, counts
-
-
-def _at_once(length: int, channels: int, group: int) -> int:
-    """Elements that are looked up in groups, which begin at multiples of their size."""
-    starts = (-(channel * length) % group for channel in range(channels))
-    return sum(max(0, length - start) // group * group for start in starts)
 
 
 _RULES: dict[str, Callable[[Operator, _Tensors, _Tensors], _Counts]] = {

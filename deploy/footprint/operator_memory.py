@@ -1,9 +1,9 @@
 """What each operator keeps in the arena: parameters, its own data, buffers and scratch memory.
 
 One row per operator that is known, from the kernels of tensorflow/lite/micro/kernels (revision
-90b983c2, integers). An operator without a row is unknown: its node's memory is then taken from a
-recording (`ram.py`). Sizes that depend on shapes are in `kernel_buffers.py`, order and alignment of
-the allocations in `arena.py`.
+90b983c2, integers) and from firmware_stubs/tflm/kt_decode.cc. An operator without a row is unknown:
+its node's memory is then taken from a recording (`ram.py`). Sizes that depend on shapes are in
+`kernel_buffers.py`, order and alignment of the allocations in `arena.py`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class _Row:
     prepare: Callable[[Call], Buffers] = lambda call: Buffers()
     cmsis_nn_data: str | None = None
     held_twice: tuple[int, ...] = ()
+    describes: bool = True
 
 
 def operator_memory(operator: Operator, graph: Graph, kernels: KernelSet) -> OperatorMemory | None:
@@ -54,7 +55,7 @@ def operator_memory(operator: Operator, graph: Graph, kernels: KernelSet) -> Ope
         operator.options,
         kernels,
     )
-    held = (*(i for i in operator.inputs if i >= 0), *operator.outputs)
+    held = (*(i for i in operator.inputs if i >= 0), *operator.outputs) if row.describes else ()
     again = tuple(operator.inputs[i] for i in row.held_twice)
     return OperatorMemory(
         row.params,
@@ -144,7 +145,8 @@ _ROWS: dict[str, _Row] = {
     "SUB": _Row("TfLiteSubParams", "OpDataSub"),
     "SUM": _Row("TfLiteReducerParams", "OpDataReduce", buffers.mean_or_sum),
     "TANH": _Row(data="tanh.OpData"),
-    "TFLM_DECODE": _Row(prepare=buffers.decode),
+    # Ours, which keeps nothing; the runtime's own has a state for each tensor.
+    "TFLM_DECODE": _Row(describes=False),
     "TRANSPOSE": _Row(),
     "TRANSPOSE_CONV": _Row(
         "TfLiteTransposeConvParams",

@@ -27,8 +27,9 @@ _REFERENCE = KernelSet(cmsis_nn=False, has_dsp=False, has_mve=False)
 # Bytes by which an operator's own data is larger on the host, after rounding to 16; the wheel's
 # fully connected layer has fields of its own besides.
 _HOST_SURPLUS = {"CONV_2D": 16, "DEPTHWISE_CONV_2D": 16, "SOFTMAX": 16, "FULLY_CONNECTED": 32}
-# The same of the state of each tensor that a TFLM_DECODE decodes.
-_HOST_SURPLUS_PER_DECODED = 32
+# What the host's TFLM_DECODE, the runtime's own, keeps for each tensor that it decodes, besides a
+# pointer to it: the device's keeps nothing.
+_HOST_STATE_BYTES, _HOST_POINTER_BYTES = 80, 8
 # Pointer array, tensor, quantization and zero point of the one input and the one output.
 _ENDS_BYTES = 104
 # The largest structure of options, for an operator that is not known.
@@ -97,7 +98,8 @@ def _tail_bytes(recording: ArenaRecording, graph: Graph, structs: Mapping[str, S
 
 def _surplus_bytes(operator: Operator) -> int:
     if operator.name == "TFLM_DECODE":
-        return _HOST_SURPLUS_PER_DECODED * len(operator.outputs)
+        count = len(operator.outputs)
+        return round_up(_HOST_POINTER_BYTES * count, 16) + _HOST_STATE_BYTES * count
     return _HOST_SURPLUS.get(operator.name, 0)
 
 
@@ -110,5 +112,4 @@ def _params_bytes(memory: OperatorMemory | None, structs: Mapping[str, Struct]) 
 def _kept_bytes(memory: OperatorMemory, structs: Mapping[str, Struct]) -> int:
     """What an operator's kernel keeps at the tail."""
     data = round_up(structs[memory.data].size_bytes, 16) if memory.data else 0
-    sizes = (*memory.buffers.persistent, *(structs[n].size_bytes for n in memory.buffers.objects))
-    return data + sum(round_up(size, 16) for size in sizes)
+    return data + sum(round_up(size, 16) for size in memory.buffers.persistent)

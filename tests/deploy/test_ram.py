@@ -231,12 +231,11 @@ def test_decoded_weights_take_the_arena_while_they_are_used(build: str) -> None:
     plain, stored = (measured_memory(name, build) for name in ("fc_big", "fc_big_lut4"))
     # The 500 x 64 weights of the first layer beside its input and its output.
     assert stored.head_bytes - plain.head_bytes >= 500 * 64 - 16
-    # Two operators more, each with one state, and three tensors for each encoded one.
-    states = 2 * (round_up(4, 16) + round_up(36, 16))
+    # Two operators more, which keep nothing, and three tensors for each encoded one.
     structs = 2 * (32 + 2 * 12)
     kernel_sums = round_up(4 * 500, 16) + round_up(4 * 9, 16) if build == "m55-cmsis" else 0
     grown = stored.tail_bytes(SHARED_BYTES) - plain.tail_bytes(SHARED_BYTES)
-    assert abs(grown - states - structs + kernel_sums) <= 16
+    assert abs(grown - structs + kernel_sums) <= 16
 
 
 def test_int16_tables_of_softmax_stay_allocated() -> None:
@@ -278,7 +277,7 @@ def test_nearly_every_known_operator_was_measured() -> None:
 
 def test_every_structure_of_a_row_has_a_size() -> None:
     for row in _ROWS.values():
-        for struct in (row.params, row.data, row.cmsis_nn_data, "DecodeStateLut"):
+        for struct in (row.params, row.data, row.cmsis_nn_data):
             for short_enums in (True, False):
                 assert struct is None or struct_sizes(short_enums)[struct].size_bytes > 0
 
