@@ -324,8 +324,11 @@ def wide_tree_file(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_budget_below_int8_is_met_and_checked(wide_tree_file, samples, tmp_path, capsys):
+def test_a_budget_below_int8_is_met_and_checked(
+    wide_tree_file, samples, tmp_path, capsys, monkeypatch
+):
     """15 % below the bytes of int8, then the same with the runtime of a board."""
+    monkeypatch.setenv("COLUMNS", "120")  # the table is not folded
     asked = command(wide_tree_file, samples, tmp_path, "--scale", "1/255")
     assert main(asked) == 0
     plain = Bundle.load(tmp_path / "bundle")
